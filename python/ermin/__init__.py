@@ -1,0 +1,1 @@
+"""Small neural networks with honest probabilities, trained at hardware speed."""
