@@ -1,0 +1,84 @@
+"""Coercion at the door: what a caller passes becomes what the native module takes, or an error that names it.
+
+Only the form is settled here (dtype, order, shape, array-likes, seeds); the native code judges the values.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    type Seed = int | bytes | tuple[int, ...]
+    type RngLike = int | np.random.SeedSequence | np.random.Generator | None
+
+_WORD = 2**64
+
+
+def seed(rng: RngLike) -> Seed:
+    """What the native module makes a 128-bit key of.
+
+    An int is hashed natively; a `SeedSequence` gives the 16 bytes of its ``generate_state(4)``; a `Generator` gives
+    two raw words, taken under its lock, so that two calls differ; None gives 16 bytes of the system's entropy.
+    """
+    if rng is None:
+        return os.urandom(16)
+    if isinstance(rng, np.random.Generator):
+        return np.asarray(rng.bit_generator.random_raw(2), dtype="<u8").tobytes()
+    if isinstance(rng, np.random.SeedSequence):
+        return rng.generate_state(4).astype("<u4").tobytes()
+    if isinstance(rng, (bool, np.bool_)):
+        raise TypeError(f"rng is {rng!r}, but must be None, an int, a SeedSequence or a Generator")
+    try:
+        number = operator.index(rng)
+    except TypeError:
+        kind = type(rng).__name__
+        raise TypeError(f"rng is of type {kind}, but must be None, an int, a SeedSequence or a Generator") from None
+    if number < 0:
+        raise ValueError(f"rng is {number}, but must be at least 0")
+    if number < _WORD:
+        return number
+    words = []
+    while number:
+        number, word = divmod(number, _WORD)
+        words.append(word)
+    return tuple(words)
+
+
+def thread_count(n_threads: int | None) -> int | None:
+    """`n_threads` checked: None leaves the choice to the native module, or 1 in a daemonic worker process."""
+    if n_threads is None:
+        process = sys.modules.get("multiprocessing.process")
+        if process is not None and process.current_process().daemon:
+            return 1
+        return None
+    number = operator.index(n_threads)
+    if number < 1:
+        raise ValueError(f"n_threads is {number}, but must be None or at least 1")
+    return number
+
+
+def floats(x: ArrayLike, name: str, dtype: Any = None) -> NDArray[Any]:
+    """`x` as a C-contiguous, aligned, native array of `dtype`, or of float32 or float64 as it comes (else float64).
+
+    No copy is made of what is already right. Complex, text and object arrays of anything but numbers are refused.
+    """
+    array = np.asarray(x)
+    kind = array.dtype.kind
+    if kind not in "fiub":
+        if kind == "O":
+            try:
+                array = array.astype(np.float64)
+            except (TypeError, ValueError):
+                raise TypeError(f"{name} has dtype object, but must hold numbers") from None
+        else:
+            raise TypeError(f"{name} has dtype {array.dtype}, but must hold real numbers")
+    if dtype is None:
+        dtype = np.float32 if array.dtype == np.float32 else np.float64
+    return np.require(array, dtype=dtype, requirements=["C", "A"])

@@ -1,0 +1,120 @@
+//! The only room that knows Python: views of arrays, the interpreter's lock, calls of the core, errors.
+
+#[allow(unsafe_code, reason = "borrows memory that NumPy owns")]
+mod array;
+
+use crate::error::Error;
+use crate::math;
+use crate::simd::{DefaultControlWord, Kernel, Level, Real, Simd, Vector, dispatch};
+use numpy::PyUntypedArray;
+use pyo3::exceptions::{PyMemoryError, PyOSError, PyValueError};
+use pyo3::prelude::*;
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> PyErr {
+        let sentence = error.to_string();
+        match error {
+            Error::Memory { .. } => PyMemoryError::new_err(sentence),
+            Error::File { .. } => PyOSError::new_err(sentence),
+            _ => PyValueError::new_err(sentence),
+        }
+    }
+}
+
+/// Runs the core under the default floating-point environment; without the interpreter's lock where `long` says that
+/// the work outweighs letting it go (about 10 µs).
+fn core<R: Send>(py: Python<'_>, long: bool, work: impl FnOnce() -> R + Send) -> R {
+    let guarded = || {
+        let _control_word = DefaultControlWord::new();
+        work()
+    };
+    if long { py.detach(guarded) } else { guarded() }
+}
+
+/// The SIMD level in force.
+#[pyfunction]
+fn simd_level() -> &'static str {
+    Level::current().name()
+}
+
+/// The levels this processor has, lowest first.
+#[pyfunction]
+fn simd_levels() -> Vec<&'static str> {
+    Level::ALL.into_iter().filter(|level| level.is_available()).map(Level::name).collect()
+}
+
+/// Puts a level in force for the whole process.
+#[pyfunction]
+fn set_simd_level(name: &str) -> PyResult<()> {
+    let level = Level::from_name(name).filter(|level| level.set());
+    level.map(drop).ok_or_else(|| {
+        PyValueError::new_err(format!(
+            "ERMIN_SIMD is {name:?}, but must be one of those this processor has: {}",
+            simd_levels().join(", ")
+        ))
+    })
+}
+
+/// A function of `math` by name, element by element: what its tests call.
+struct Evaluate<'a, T> {
+    function: &'a str,
+    x: &'a [T],
+    out: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Evaluate<'_, T> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> bool {
+        macro_rules! each {
+            ($($name:ident)*) => {
+                match self.function {
+                    $(stringify!($name) => {
+                        for (x, out) in self.x.chunks(T::LANES).zip(self.out.chunks_mut(T::LANES)) {
+                            math::$name(T::Vector::<S>::from_partial(x, T::ZERO)).copy_to_partial(out);
+                        }
+                        true
+                    })*
+                    _ => false,
+                }
+            };
+        }
+        each!(exp exp_m1 ln ln_1p tanh sigmoid softplus erf)
+    }
+}
+
+/// Fills `out` with a function of `math` of `x`.
+#[pyfunction]
+fn evaluate(function: &str, x: &Bound<'_, PyUntypedArray>, out: &Bound<'_, PyUntypedArray>) -> PyResult<()> {
+    let _control_word = DefaultControlWord::new();
+    let known = if array::is::<f32>(x) {
+        dispatch(Evaluate::<f32> { function, x: array::view(x)?, out: array::view_mut(out)? })
+    } else {
+        dispatch(Evaluate::<f64> { function, x: array::view(x)?, out: array::view_mut(out)? })
+    };
+    if known {
+        Ok(())
+    } else {
+        Err(PyValueError::new_err(format!("function is {function:?}, which math lacks")))
+    }
+}
+
+/// The quantiles of the standard normal distribution.
+#[pyfunction]
+fn normal_quantile(p: f64) -> f64 {
+    math::scalar::normal_quantile(p)
+}
+
+#[pymodule(gil_used = false)]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    if let Ok(name) = std::env::var("ERMIN_SIMD") {
+        set_simd_level(&name)?;
+    }
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_function(wrap_pyfunction!(simd_level, module)?)?;
+    module.add_function(wrap_pyfunction!(simd_levels, module)?)?;
+    module.add_function(wrap_pyfunction!(set_simd_level, module)?)?;
+    module.add_function(wrap_pyfunction!(evaluate, module)?)?;
+    module.add_function(wrap_pyfunction!(normal_quantile, module)?)?;
+    Ok(())
+}

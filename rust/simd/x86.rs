@@ -1,0 +1,419 @@
+//! AVX2 with FMA, and AVX-512.
+
+use super::{Kernel, Mask, Simd, Vector, Words};
+use std::arch::x86_64::*;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+// SAFETY of every intrinsic in this module: `dispatch` (and `Simd::call` from within it) are the only ways into
+// code that names these types, and both enter it through `avx2` or `avx512` below, after `Level::is_available`.
+macro_rules! call {
+    ($e:expr) => {
+        // SAFETY: see above.
+        unsafe { $e }
+    };
+}
+
+#[derive(Clone, Copy)]
+pub struct Avx2;
+
+#[derive(Clone, Copy)]
+pub struct Avx512;
+
+/// A vector in N registers.
+#[derive(Clone, Copy)]
+pub struct Registers<R, const N: usize>([R; N]);
+
+impl Simd for Avx2 {
+    type F32 = Registers<__m256, 2>;
+    type F64 = Registers<__m256d, 2>;
+    type U64 = Registers<__m256i, 2>;
+    // 6 rows of two registers: 12 accumulators, 2 loads, 1 broadcast of 16 registers.
+    const TILE_ROWS: usize = 6;
+    const TILE_VECTORS: usize = 1;
+
+    #[inline(always)]
+    fn widen(v: Self::F32) -> [Self::F64; 2] {
+        let [low, high] = v.0;
+        call!([
+            Registers([
+                _mm256_cvtps_pd(_mm256_castps256_ps128(low)),
+                _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(low))
+            ]),
+            Registers([
+                _mm256_cvtps_pd(_mm256_castps256_ps128(high)),
+                _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(high))
+            ]),
+        ])
+    }
+
+    #[inline(always)]
+    fn call<K: Kernel>(kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+        fn avx2<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run::<Avx2>()
+        }
+        call!(avx2(kernel))
+    }
+}
+
+impl Simd for Avx512 {
+    type F32 = Registers<__m512, 1>;
+    type F64 = Registers<__m512d, 1>;
+    type U64 = Registers<__m512i, 1>;
+    // 8 rows of two registers: 16 accumulators, 2 loads; broadcasts come from memory.
+    const TILE_ROWS: usize = 8;
+    const TILE_VECTORS: usize = 2;
+
+    #[inline(always)]
+    fn widen(v: Self::F32) -> [Self::F64; 2] {
+        call!([
+            Registers([_mm512_cvtps_pd(_mm512_castps512_ps256(v.0[0]))]),
+            Registers([_mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(v.0[0]))]),
+        ])
+    }
+
+    #[inline(always)]
+    fn call<K: Kernel>(kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+        fn avx512<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run::<Avx512>()
+        }
+        call!(avx512(kernel))
+    }
+}
+
+macro_rules! mask_of_registers {
+    ($reg:ty, $and:ident, $or:ident, $xor:ident, $ones:expr, $movemask:ident) => {
+        impl<const N: usize> Mask for Registers<$reg, N> {
+            #[inline(always)]
+            fn and(mut self, other: Self) -> Self {
+                for i in 0..N {
+                    self.0[i] = call!($and(self.0[i], other.0[i]));
+                }
+                self
+            }
+            #[inline(always)]
+            fn or(mut self, other: Self) -> Self {
+                for i in 0..N {
+                    self.0[i] = call!($or(self.0[i], other.0[i]));
+                }
+                self
+            }
+            #[inline(always)]
+            fn not(mut self) -> Self {
+                for i in 0..N {
+                    self.0[i] = call!($xor(self.0[i], $ones));
+                }
+                self
+            }
+            #[inline(always)]
+            fn any(self) -> bool {
+                let mut bits = 0;
+                for i in 0..N {
+                    bits |= call!($movemask(self.0[i]));
+                }
+                bits != 0
+            }
+        }
+    };
+}
+mask_of_registers!(
+    __m256,
+    _mm256_and_ps,
+    _mm256_or_ps,
+    _mm256_xor_ps,
+    _mm256_castsi256_ps(_mm256_set1_epi32(-1)),
+    _mm256_movemask_ps
+);
+mask_of_registers!(
+    __m256d,
+    _mm256_and_pd,
+    _mm256_or_pd,
+    _mm256_xor_pd,
+    _mm256_castsi256_pd(_mm256_set1_epi32(-1)),
+    _mm256_movemask_pd
+);
+
+macro_rules! mask_of_bits {
+    ($mask:ty) => {
+        impl Mask for [$mask; 1] {
+            #[inline(always)]
+            fn and(self, other: Self) -> Self {
+                [self[0] & other[0]]
+            }
+            #[inline(always)]
+            fn or(self, other: Self) -> Self {
+                [self[0] | other[0]]
+            }
+            #[inline(always)]
+            fn not(self) -> Self {
+                [!self[0]]
+            }
+            #[inline(always)]
+            fn any(self) -> bool {
+                self[0] != 0
+            }
+        }
+    };
+}
+mask_of_bits!(__mmask16);
+mask_of_bits!(__mmask8);
+
+macro_rules! operator {
+    ($vector:ty, [$($i:tt)*], $trait:ident $method:ident $intrinsic:ident) => {
+        impl $trait for $vector {
+            type Output = Self;
+            #[inline(always)]
+            fn $method(self, other: Self) -> Self {
+                call!(Registers([$($intrinsic(self.0[$i], other.0[$i])),*]))
+            }
+        }
+    };
+}
+
+macro_rules! vector {
+    (
+        $vector:ty, $t:ident, lanes $lanes:literal, registers [$($i:tt)*], mask $mask:ty = |$m:ident| $wrap:expr,
+        $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
+        $sqrt:ident $max:ident $min:ident $cmp:ident $blend:ident $and:ident $or:ident $xor:ident
+        $to_int:ident $from_int:ident $iadd:ident $isub:ident $sll:ident $srl:ident
+    ) => {
+        operator!($vector, [$($i)*], Add add $add);
+        operator!($vector, [$($i)*], Sub sub $sub);
+        operator!($vector, [$($i)*], Mul mul $mul);
+        operator!($vector, [$($i)*], Div div $div);
+
+        impl Neg for $vector {
+            type Output = Self;
+            #[inline(always)]
+            fn neg(self) -> Self {
+                self.xor(Self::splat(-0.0))
+            }
+        }
+
+        impl Vector for $vector {
+            type Scalar = $t;
+            type Mask = $mask;
+            const LANES: usize = $lanes;
+
+            #[inline(always)]
+            fn splat(value: $t) -> Self {
+                call!(Registers([$({ let _ = $i; $set1(value) }),*]))
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const $t) -> Self {
+                const EACH: usize = $lanes / [$($i),*].len();
+                call!(Registers([$($loadu(from.add($i * EACH))),*]))
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $t) {
+                const EACH: usize = $lanes / [$($i),*].len();
+                call!({$($storeu(to.add($i * EACH), self.0[$i]);)*})
+            }
+            #[inline(always)]
+            fn mul_add(self, b: Self, c: Self) -> Self {
+                call!(Registers([$($fmadd(self.0[$i], b.0[$i], c.0[$i])),*]))
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                call!(Registers([$($sqrt(self.0[$i])),*]))
+            }
+            #[inline(always)]
+            fn max(self, other: Self) -> Self {
+                call!(Registers([$($max(self.0[$i], other.0[$i])),*]))
+            }
+            #[inline(always)]
+            fn min(self, other: Self) -> Self {
+                call!(Registers([$($min(self.0[$i], other.0[$i])),*]))
+            }
+            #[inline(always)]
+            fn lt(self, other: Self) -> $mask {
+                let $m = call!([$($cmp::<_CMP_LT_OQ>(self.0[$i], other.0[$i])),*]);
+                $wrap
+            }
+            #[inline(always)]
+            fn le(self, other: Self) -> $mask {
+                let $m = call!([$($cmp::<_CMP_LE_OQ>(self.0[$i], other.0[$i])),*]);
+                $wrap
+            }
+            #[inline(always)]
+            fn eq(self, other: Self) -> $mask {
+                let $m = call!([$($cmp::<_CMP_EQ_OQ>(self.0[$i], other.0[$i])),*]);
+                $wrap
+            }
+            #[inline(always)]
+            fn select(mask: $mask, yes: Self, no: Self) -> Self {
+                call!(Registers([$($blend(mask, $i, yes.0[$i], no.0[$i])),*]))
+            }
+            #[inline(always)]
+            fn and(self, other: Self) -> Self {
+                call!(Registers([$($and(self.0[$i], other.0[$i])),*]))
+            }
+            #[inline(always)]
+            fn or(self, other: Self) -> Self {
+                call!(Registers([$($or(self.0[$i], other.0[$i])),*]))
+            }
+            #[inline(always)]
+            fn xor(self, other: Self) -> Self {
+                call!(Registers([$($xor(self.0[$i], other.0[$i])),*]))
+            }
+            #[inline(always)]
+            fn bits_add(self, other: Self) -> Self {
+                call!(Registers([$($from_int($iadd($to_int(self.0[$i]), $to_int(other.0[$i])))),*]))
+            }
+            #[inline(always)]
+            fn bits_sub(self, other: Self) -> Self {
+                call!(Registers([$($from_int($isub($to_int(self.0[$i]), $to_int(other.0[$i])))),*]))
+            }
+            #[inline(always)]
+            fn bits_shl(self, by: i32) -> Self {
+                call!(Registers([$($from_int($sll($to_int(self.0[$i]), _mm_cvtsi32_si128(by)))),*]))
+            }
+            #[inline(always)]
+            fn bits_shr(self, by: i32) -> Self {
+                call!(Registers([$($from_int($srl($to_int(self.0[$i]), _mm_cvtsi32_si128(by)))),*]))
+            }
+        }
+    };
+}
+
+macro_rules! blend {
+    ($name:ident, $reg:ty, $mask:ty, |$m:ident, $i:ident, $yes:ident, $no:ident| $e:expr) => {
+        #[inline(always)]
+        unsafe fn $name($m: $mask, $i: usize, $yes: $reg, $no: $reg) -> $reg {
+            call!($e)
+        }
+    };
+}
+blend!(blend_256, __m256, Registers<__m256, 2>, |m, i, yes, no| _mm256_blendv_ps(no, yes, m.0[i]));
+blend!(blend_256d, __m256d, Registers<__m256d, 2>, |m, i, yes, no| _mm256_blendv_pd(no, yes, m.0[i]));
+blend!(blend_512, __m512, [__mmask16; 1], |m, i, yes, no| _mm512_mask_blend_ps(m[i], no, yes));
+blend!(blend_512d, __m512d, [__mmask8; 1], |m, i, yes, no| _mm512_mask_blend_pd(m[i], no, yes));
+
+vector!(
+    Registers<__m256, 2>, f32, lanes 16, registers [0 1], mask Registers<__m256, 2> = |m| Registers(m),
+    _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
+    _mm256_fmadd_ps _mm256_sqrt_ps _mm256_max_ps _mm256_min_ps _mm256_cmp_ps blend_256 _mm256_and_ps _mm256_or_ps
+    _mm256_xor_ps _mm256_castps_si256 _mm256_castsi256_ps _mm256_add_epi32 _mm256_sub_epi32 _mm256_sll_epi32
+    _mm256_srl_epi32
+);
+vector!(
+    Registers<__m256d, 2>, f64, lanes 8, registers [0 1], mask Registers<__m256d, 2> = |m| Registers(m),
+    _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
+    _mm256_fmadd_pd _mm256_sqrt_pd _mm256_max_pd _mm256_min_pd _mm256_cmp_pd blend_256d _mm256_and_pd _mm256_or_pd
+    _mm256_xor_pd _mm256_castpd_si256 _mm256_castsi256_pd _mm256_add_epi64 _mm256_sub_epi64 _mm256_sll_epi64
+    _mm256_srl_epi64
+);
+vector!(
+    Registers<__m512, 1>, f32, lanes 16, registers [0], mask [__mmask16; 1] = |m| m,
+    _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps
+    _mm512_fmadd_ps _mm512_sqrt_ps _mm512_max_ps _mm512_min_ps _mm512_cmp_ps_mask blend_512 _mm512_and_ps
+    _mm512_or_ps _mm512_xor_ps _mm512_castps_si512 _mm512_castsi512_ps _mm512_add_epi32 _mm512_sub_epi32
+    _mm512_sll_epi32 _mm512_srl_epi32
+);
+vector!(
+    Registers<__m512d, 1>, f64, lanes 8, registers [0], mask [__mmask8; 1] = |m| m,
+    _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd
+    _mm512_fmadd_pd _mm512_sqrt_pd _mm512_max_pd _mm512_min_pd _mm512_cmp_pd_mask blend_512d _mm512_and_pd
+    _mm512_or_pd _mm512_xor_pd _mm512_castpd_si512 _mm512_castsi512_pd _mm512_add_epi64 _mm512_sub_epi64
+    _mm512_sll_epi64 _mm512_srl_epi64
+);
+
+macro_rules! words {
+    (
+        $vector:ty, [$($i:tt)*], $set1:ident $loadu:ident $storeu:ident $raw:ty, $add:ident $and:ident $or:ident
+        $xor:ident $sll:ident $srl:ident, |$words:ident, $to:ident| $spread:block
+    ) => {
+        impl Words for $vector {
+            #[inline(always)]
+            fn splat(value: u64) -> Self {
+                call!(Registers([$({ let _ = $i; $set1(value as i64) }),*]))
+            }
+            #[inline(always)]
+            fn from_array(from: &[u64; 8]) -> Self {
+                const EACH: usize = 8 / [$($i),*].len();
+                call!(Registers([$($loadu(from.as_ptr().add($i * EACH).cast::<$raw>())),*]))
+            }
+            #[inline(always)]
+            fn to_array(self) -> [u64; 8] {
+                const EACH: usize = 8 / [$($i),*].len();
+                let mut to = [0; 8];
+                call!({$($storeu(to.as_mut_ptr().add($i * EACH).cast::<$raw>(), self.0[$i]);)*});
+                to
+            }
+            #[inline(always)]
+            fn add(self, other: Self) -> Self {
+                call!(Registers([$($add(self.0[$i], other.0[$i])),*]))
+            }
+            #[inline(always)]
+            fn and(self, other: Self) -> Self {
+                call!(Registers([$($and(self.0[$i], other.0[$i])),*]))
+            }
+            #[inline(always)]
+            fn or(self, other: Self) -> Self {
+                call!(Registers([$($or(self.0[$i], other.0[$i])),*]))
+            }
+            #[inline(always)]
+            fn xor(self, other: Self) -> Self {
+                call!(Registers([$($xor(self.0[$i], other.0[$i])),*]))
+            }
+            #[inline(always)]
+            fn shl(self, by: i32) -> Self {
+                call!(Registers([$($sll(self.0[$i], _mm_cvtsi32_si128(by))),*]))
+            }
+            #[inline(always)]
+            fn shr(self, by: i32) -> Self {
+                call!(Registers([$($srl(self.0[$i], _mm_cvtsi32_si128(by))),*]))
+            }
+            #[inline(always)]
+            fn spread_bits(self, to: &mut [u8; 512]) {
+                let ($words, $to) = (self.to_array(), to);
+                $spread
+            }
+        }
+    };
+}
+
+/// The bits of a byte, the highest first, each in a byte of its own.
+const BITS: i64 = i64::from_le_bytes([0x80, 0x40, 0x20, 0x10, 8, 4, 2, 1]);
+
+/// The byte 1 in eight places: `k * EIGHT` names byte k eight times.
+const EIGHT: i64 = 0x0101_0101_0101_0101;
+
+words!(
+    Registers<__m256i, 2>, [0 1], _mm256_set1_epi64x _mm256_loadu_si256 _mm256_storeu_si256 __m256i,
+    _mm256_add_epi64 _mm256_and_si256 _mm256_or_si256 _mm256_xor_si256 _mm256_sll_epi64 _mm256_srl_epi64,
+    |words, to| {
+        // Each byte is copied to eight places (a shuffle within 128 bits), one bit of each kept, and made 0 or 1.
+        call!({
+            let low = _mm256_set_epi64x(3 * EIGHT, 2 * EIGHT, EIGHT, 0);
+            let high = _mm256_set_epi64x(7 * EIGHT, 6 * EIGHT, 5 * EIGHT, 4 * EIGHT);
+            let bits = _mm256_set1_epi64x(BITS);
+            let one = _mm256_set1_epi8(1);
+            for (word, to) in words.iter().zip(to.chunks_exact_mut(64)) {
+                let word = _mm256_set1_epi64x(*word as i64);
+                let first = _mm256_min_epu8(_mm256_and_si256(_mm256_shuffle_epi8(word, low), bits), one);
+                let second = _mm256_min_epu8(_mm256_and_si256(_mm256_shuffle_epi8(word, high), bits), one);
+                _mm256_storeu_si256(to.as_mut_ptr().cast(), first);
+                _mm256_storeu_si256(to.as_mut_ptr().add(32).cast(), second);
+            }
+        })
+    }
+);
+words!(
+    Registers<__m512i, 1>, [0], _mm512_set1_epi64 _mm512_loadu_si512 _mm512_storeu_si512 __m512i,
+    _mm512_add_epi64 _mm512_and_si512 _mm512_or_si512 _mm512_xor_si512 _mm512_sll_epi64 _mm512_srl_epi64,
+    |words, to| {
+        call!({
+            let copy = _mm512_set_epi64(
+                7 * EIGHT, 6 * EIGHT, 5 * EIGHT, 4 * EIGHT, 3 * EIGHT, 2 * EIGHT, EIGHT, 0);
+            let bits = _mm512_set1_epi64(BITS);
+            let one = _mm512_set1_epi8(1);
+            for (word, to) in words.iter().zip(to.chunks_exact_mut(64)) {
+                let word = _mm512_set1_epi64(*word as i64);
+                let spread = _mm512_min_epu8(_mm512_and_si512(_mm512_shuffle_epi8(word, copy), bits), one);
+                _mm512_storeu_si512(to.as_mut_ptr().cast(), spread);
+            }
+        })
+    }
+);
