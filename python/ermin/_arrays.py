@@ -8,15 +8,15 @@ from __future__ import annotations
 import operator
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    type Seed = int | bytes | tuple[int, ...]
-    type RngLike = int | np.random.SeedSequence | np.random.Generator | None
+    Seed: TypeAlias = int | bytes | tuple[int, ...]
+    RngLike: TypeAlias = int | np.random.SeedSequence | np.random.Generator | None
 
 _WORD = 2**64
 
