@@ -4,6 +4,7 @@
 //! exit. What a thread computes depends on block numbers alone, never on which thread it is, so results do not depend
 //! on how many there are. Starting a thread costs about 90 µs: callers ask for helpers only for work over about 2 ms.
 
+use crate::error::{Error, Result};
 use crate::simd::DefaultControlWord;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,6 +12,15 @@ use std::thread::{self, Thread};
 
 /// Work below this many nanoseconds (estimated) is not worth a second thread.
 const WORTHWHILE: f64 = 2e6;
+
+/// `n` zeros, or an error where the memory cannot be had. (A failed allocation in Rust ends the process.)
+pub fn zeros<T: Clone + Default>(n: usize) -> Result<Vec<T>> {
+    let mut vector = Vec::new();
+    let failed = |_| Error::Memory { bytes: n.saturating_mul(size_of::<T>()) };
+    vector.try_reserve_exact(n).map_err(failed)?;
+    vector.resize(n, T::default());
+    Ok(vector)
+}
 
 /// How many threads a call uses: `requested`, or what this process may use; never more than `blocks`, and one where
 /// the estimated work does not pay.

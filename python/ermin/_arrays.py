@@ -82,3 +82,63 @@ def floats(x: ArrayLike, name: str, dtype: Any = None) -> NDArray[Any]:
     if dtype is None:
         dtype = np.float32 if array.dtype == np.float32 else np.float64
     return np.require(array, dtype=dtype, requirements=["C", "A"])
+
+
+_NATIVE = frozenset(np.dtype(code).str for code in ("?", "b", "h", "i", "q", "l", "B", "H", "I", "Q", "L", "f", "d"))
+
+
+def table(x: ArrayLike, name: str, n_columns: int) -> NDArray[Any]:
+    """`x` as a table of rows with `n_columns`, in a form the native module reads: any strides, native numbers.
+
+    No copy is made of aligned native bool, int, uint, float32 and float64; other forms are converted once.
+    """
+    array = np.asarray(x)
+    if array.ndim != 2:
+        raise ValueError(f"{name} has {array.ndim} dimensions, but must have 2: (rows, columns)")
+    if array.shape[1] != n_columns:
+        raise ValueError(f"{name} has {array.shape[1]} columns, but the network has {n_columns} inputs")
+    if array.dtype.str in _NATIVE and array.flags.aligned:
+        return array
+    if array.dtype.kind in "iub":
+        return array.astype(array.dtype.newbyteorder("="))
+    return floats(array, name, np.float32 if array.dtype.itemsize <= 4 and array.dtype.kind == "f" else np.float64)
+
+
+def targets(y: ArrayLike, name: str, n_rows: int, n_outputs: int, output: str, dtype: Any) -> NDArray[Any]:
+    """`y` as what a network with that output learns: class indices as uint32, or rows of numbers in its dtype.
+
+    For a softmax output, whole numbers in one dimension are class indices and numbers in two are a distribution a row;
+    for other outputs `y` holds a row of `n_outputs` numbers each, which may be one-dimensional where that is one.
+    """
+    array = np.asarray(y)
+    kind = array.dtype.kind
+    if kind not in "fiub":
+        need = "class indices or rows of numbers" if output == "softmax" else "numbers"
+        raise ValueError(f"{name} has dtype {array.dtype}, but must hold {need}")
+    if array.ndim not in (1, 2) or len(array) != n_rows:
+        raise ValueError(f"{name} has shape {array.shape}, but X has {n_rows} rows")
+    if output == "softmax" and array.ndim == 1:
+        if kind == "f":
+            raise ValueError(
+                f"{name} has dtype {array.dtype} and one dimension, but must hold class indices (whole numbers) "
+                f"or a distribution over {n_outputs} classes a row"
+            )
+        if kind != "b" and n_rows:
+            wrong = (array < 0) | (array >= n_outputs)
+            if wrong.any():
+                i = int(np.argmax(wrong))
+                raise ValueError(f"{name}[{i}] is {array[i]}, but must be a class index from 0 to {n_outputs - 1}")
+        return np.ascontiguousarray(array, dtype=np.uint32)
+    if array.shape != (n_rows, n_outputs) and not (array.ndim == 1 and n_outputs == 1):
+        raise ValueError(f"{name} has shape {array.shape}, but must have shape {(n_rows, n_outputs)}")
+    return np.require(array, dtype=dtype, requirements=["C", "A"])
+
+
+def row_weights(weights: ArrayLike | None, name: str, n_rows: int) -> NDArray[np.float64] | None:
+    """`weights` as one float64 a row, or None."""
+    if weights is None:
+        return None
+    array = floats(weights, name, np.float64)
+    if array.shape != (n_rows,):
+        raise ValueError(f"{name} has shape {array.shape}, but must have shape {(n_rows,)}")
+    return array

@@ -5,7 +5,11 @@
 //! another thread may change an array during a call; the result is then any number, but never a crash, as no index or
 //! length is taken from an array's elements without a check.
 
+use crate::mlp::Shape;
+use crate::mlp::data::{Data, Targets};
 use crate::random::Seed;
+use crate::rows::{self, Rows};
+use crate::simd::Real;
 use numpy::{Element, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -22,7 +26,7 @@ fn parts<T: Element>(array: &Bound<'_, PyUntypedArray>) -> PyResult<(*mut T, usi
         (raw.fields.data.cast::<T>(), raw.fields.flags)
     };
     if !fits || flags & numpy::npyffi::NPY_ARRAY_ALIGNED == 0 {
-        return Err(PyTypeError::new_err("internal: an array arrived in another form than its door makes"));
+        return Err(wrong("an array"));
     }
     Ok((data, array.len()))
 }
@@ -49,6 +53,77 @@ pub fn view_mut<'a, T: Element>(array: &'a Bound<'_, PyUntypedArray>) -> PyResul
 /// Whether an array has this dtype: the one question by which `f32` and `f64` part.
 pub fn is<T: Element>(array: &Bound<'_, PyUntypedArray>) -> bool {
     array.dtype().is_equiv_to(&numpy::dtype::<T>(array.py()))
+}
+
+fn wrong(what: &str) -> PyErr {
+    PyTypeError::new_err(format!("internal: {what} arrived in another form than its door makes"))
+}
+
+/// A two-dimensional array of native aligned numbers, in any strides, as a table of rows.
+pub fn rows<'a>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<Rows<'a>> {
+    use rows::Element::*;
+    let dtype = array.dtype();
+    let element = match (dtype.kind(), dtype.itemsize()) {
+        (b'b', 1) => Bool,
+        (b'i', 1) => I8,
+        (b'i', 2) => I16,
+        (b'i', 4) => I32,
+        (b'i', 8) => I64,
+        (b'u', 1) => U8,
+        (b'u', 2) => U16,
+        (b'u', 4) => U32,
+        (b'u', 8) => U64,
+        (b'f', 4) => F32,
+        (b'f', 8) => F64,
+        _ => return Err(wrong("X")),
+    };
+    let (&[n_rows, n_columns], &[row_stride, column_stride]) = (array.shape(), array.strides()) else {
+        return Err(wrong("X"));
+    };
+    // SAFETY: `array` is a live array object, whose header has these fields.
+    let (data, flags) = unsafe {
+        let raw = &*array.as_array_ptr();
+        (raw.fields.data, raw.fields.flags)
+    };
+    let aligned = flags & numpy::npyffi::NPY_ARRAY_ALIGNED != 0;
+    if !aligned || dtype.is_native_byteorder() == Some(false) || n_rows > u32::MAX as usize {
+        return Err(wrong("X"));
+    }
+    // SAFETY: NumPy vouches for shape and strides; dtype, byte order and alignment have been checked; the caller's
+    // reference keeps the memory alive.
+    Ok(unsafe { Rows::new(data.cast(), element, (n_rows, n_columns), (row_stride, column_stride)) })
+}
+
+/// (X, y, sample_weight, row numbers) as `training.py` hands them over.
+#[derive(FromPyObject)]
+pub struct Table<'py>(
+    Bound<'py, PyUntypedArray>,
+    Bound<'py, PyUntypedArray>,
+    Option<Bound<'py, PyUntypedArray>>,
+    Option<Bound<'py, PyUntypedArray>>,
+);
+
+impl Table<'_> {
+    /// The table for a network of that shape. Lengths are checked here, values by the core.
+    pub fn data<T: Real + Element>(&self, shape: &Shape) -> PyResult<Data<'_, T>> {
+        let x = rows(&self.0)?;
+        let y = if is::<u32>(&self.1) {
+            Targets::Classes(view(&self.1)?)
+        } else {
+            Targets::Values(view(&self.1)?)
+        };
+        let weights = self.2.as_ref().map(|weights| view(weights)).transpose()?;
+        let index = self.3.as_ref().map(|index| view::<u32>(index)).transpose()?;
+        let n_targets = match y {
+            Targets::Classes(classes) => classes.len(),
+            Targets::Values(values) => values.len() / shape.n_outputs(),
+        };
+        let fits = x.n_columns() == shape.n_inputs()
+            && n_targets == x.n_rows()
+            && weights.is_none_or(|weights: &[f64]| weights.len() == x.n_rows())
+            && index.is_none_or(|index| index.iter().all(|number| (*number as usize) < x.n_rows()));
+        if fits { Ok(Data { x, y, weights, index }) } else { Err(wrong("a table")) }
+    }
 }
 
 /// A seed as `_arrays.seed` makes it: an int below 2⁶⁴, 16 bytes of key, or a tuple of words.

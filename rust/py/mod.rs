@@ -2,6 +2,8 @@
 
 #[allow(unsafe_code, reason = "borrows memory that NumPy owns")]
 mod array;
+mod file;
+mod train;
 
 use crate::error::Error;
 use crate::math;
@@ -116,5 +118,12 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_simd_level, module)?)?;
     module.add_function(wrap_pyfunction!(evaluate, module)?)?;
     module.add_function(wrap_pyfunction!(normal_quantile, module)?)?;
+    module.add_class::<train::Shape>()?;
+    module.add_class::<train::Settings>()?;
+    module.add_class::<train::TrainerState>()?;
+    module.add_function(wrap_pyfunction!(train::fit, module)?)?;
+    module.add_function(wrap_pyfunction!(train::split_order, module)?)?;
+    module.add_function(wrap_pyfunction!(file::save, module)?)?;
+    module.add_function(wrap_pyfunction!(file::load, module)?)?;
     Ok(())
 }

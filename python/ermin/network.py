@@ -1,0 +1,364 @@
+"""Multi-layer perceptrons: a shape, parameters, and predictions."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ermin import _arrays, _core, files
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Table = tuple[NDArray[Any], NDArray[Any], NDArray[np.float64] | None, NDArray[np.uint32] | None]
+
+__all__ = ["MLP"]
+
+_PLAIN_STEP = ("sgd", 1.0, 0.0, 0.0, 0.0, 0.0, False)
+
+
+class MLP:
+    """A multi-layer perceptron: dense layers with activations between them.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Inputs, the width of each hidden layer, outputs. Two sizes make a linear, logistic or maximum-entropy model.
+    activation : str or sequence of str, default "relu"
+        After each hidden layer: identity, relu, leaky_relu (slope 0.01), elu, selu, gelu (exact), silu, mish, softplus,
+        tanh or sigmoid. One name for all or one for each.
+    output : {"identity", "softmax", "sigmoid"}, default "identity"
+        What makes predictions of the last layer's sums, the logits.
+    initializer : {"auto", "he", "glorot", "lecun", "zeros"}, default "auto"
+        How weights begin; biases begin at 0. He et al. 2015 (normal, variance 2/inputs), Glorot and Bengio 2010
+        (uniform, ±√(6/(inputs + outputs))), LeCun et al. 1998 (normal, variance 1/inputs). "auto" takes he before
+        relu, leaky_relu, elu, gelu, silu and mish, lecun before selu, and glorot otherwise.
+    dtype : {"float32", "float64"}, default "float32"
+        Of the parameters and of all computation; losses are always added up in float64.
+    rng : None, int, numpy.random.SeedSequence or numpy.random.Generator
+        Where the first weights come from. The same int gives the same bits on every machine.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+    activation : tuple of str
+        One for each hidden layer.
+    output : str
+    dtype : numpy.dtype
+    weights, biases : tuple of numpy.ndarray
+        Read-only, of shapes (inputs, outputs) and (outputs,); assign the whole to change them.
+    parameters : dict of str to numpy.ndarray
+        Every learned array by name.
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1, or a name is not one of those above.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ermin
+    >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> y = X[:, 0] ^ X[:, 1]
+    >>> net = ermin.MLP([2, 8, 2], activation="tanh", output="softmax", rng=0)
+    >>> history = ermin.fit(net, X, y, epochs=300, optimizer=ermin.Adam(0.05), rng=0)
+    >>> net.predict(X)
+    array([0, 1, 1, 0])
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        *,
+        activation: str | Sequence[str] = "relu",
+        output: str = "identity",
+        initializer: str = "auto",
+        dtype: Any = "float32",
+        rng: _arrays.RngLike = None,
+    ) -> None:
+        self._describe(sizes, activation, output, dtype)
+        vector = np.empty(self._shape.n_parameters, dtype=self.dtype)
+        self._shape.initialize(initializer, _arrays.seed(rng), vector)
+        self._set_vector(vector)
+
+    def _describe(self, sizes: Sequence[int], activation: str | Sequence[str], output: str, dtype: Any) -> None:
+        sizes = tuple(operator.index(size) for size in sizes)
+        if len(sizes) < 2:
+            raise ValueError(f"sizes is {sizes}, but must have at least two numbers: inputs and outputs")
+        if min(sizes) < 1:
+            raise ValueError(f"sizes is {sizes}, but each must be at least 1")
+        n_hidden = len(sizes) - 2
+        activation = (activation,) * n_hidden if isinstance(activation, str) else tuple(activation)
+        if len(activation) != n_hidden:
+            raise ValueError(f"activation has {len(activation)} names, but there are {n_hidden} hidden layers")
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+            raise ValueError(f"dtype is {dtype!r}, but must be float32 or float64")
+        if output == "softmax" and sizes[-1] < 2:
+            raise ValueError(f"sizes ends in {sizes[-1]}, but a softmax output needs at least 2 classes")
+        self.sizes = sizes
+        self.activation = activation
+        self.output = output
+        self._shape = _core.Shape(list(sizes), list(activation), output)
+
+    # ------------------------------------------------------------------------------------------------- parameters
+
+    def _set_vector(self, vector: NDArray[Any]) -> None:
+        """Replace all parameters at once: readers see the old ones or the new ones."""
+        vector.flags.writeable = False
+        self._vector = vector
+
+    def _split(self, vector: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]:
+        """Views of a flat vector as weights and biases."""
+        weights, biases, place = [], [], 0
+        for n_in, n_out in zip(self.sizes[:-1], self.sizes[1:], strict=True):
+            end = place + n_in * n_out
+            weights.append(vector[place:end].reshape(n_in, n_out))
+            biases.append(vector[end : end + n_out])
+            place = end + n_out
+        return tuple(weights), tuple(biases)
+
+    @property
+    def weights(self) -> tuple[NDArray[Any], ...]:
+        """The layers' weights, each (inputs, outputs), read-only."""
+        return self._split(self._vector)[0]
+
+    @weights.setter
+    def weights(self, arrays: Iterable[ArrayLike]) -> None:
+        self._assign("weights", 0, arrays)
+
+    @property
+    def biases(self) -> tuple[NDArray[Any], ...]:
+        """The layers' biases, each (outputs,), read-only."""
+        return self._split(self._vector)[1]
+
+    @biases.setter
+    def biases(self, arrays: Iterable[ArrayLike]) -> None:
+        self._assign("biases", 1, arrays)
+
+    def _assign(self, name: str, part: int, arrays: Iterable[ArrayLike]) -> None:
+        vector = self._vector.copy()
+        places = self._split(vector)[part]
+        values = [_arrays.floats(value, f"{name}[{i}]", self.dtype) for i, value in enumerate(arrays)]
+        if len(values) != len(places):
+            raise ValueError(f"{name} has {len(values)} arrays, but the network has {len(places)} layers")
+        for i, (place, value) in enumerate(zip(places, values, strict=True)):
+            if value.shape != place.shape:
+                raise ValueError(f"{name}[{i}] has shape {value.shape}, but must have shape {place.shape}")
+            if not np.isfinite(value).all():
+                raise ValueError(f"{name}[{i}] holds NaN or infinity, but must be finite")
+            place[...] = value
+        self._set_vector(vector)
+
+    @property
+    def parameters(self) -> dict[str, NDArray[Any]]:
+        """Every learned array by name, read-only."""
+        named: dict[str, NDArray[Any]] = {}
+        for i, (weights, biases) in enumerate(zip(self.weights, self.biases, strict=True)):
+            named[f"weights.{i}"] = weights
+            named[f"biases.{i}"] = biases
+        return named
+
+    # ------------------------------------------------------------------------------------------------ predictions
+
+    def _predict(self, X: ArrayLike, *, logits: bool) -> NDArray[Any]:
+        table = _arrays.table(X, "X", self.sizes[0])
+        out = np.empty((len(table), self.sizes[-1]), dtype=self.dtype)
+        self._shape.predict(self._vector, table, logits, _arrays.thread_count(None), out)
+        return out
+
+    def logits(self, X: ArrayLike) -> NDArray[Any]:
+        """The last layer's sums, before the output function.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_inputs)
+
+        Returns
+        -------
+        numpy.ndarray of shape (n_rows, n_outputs)
+            In the network's dtype. A row's result does not depend on the batch it came in.
+
+        Raises
+        ------
+        ValueError
+            If X has other columns than the network has inputs, or is not finite.
+        """
+        return self._predict(X, logits=True)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The likeliest class (softmax), 1 where the probability is at least ½ (sigmoid), or the value (identity).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_inputs)
+
+        Returns
+        -------
+        numpy.ndarray
+            int64 of shape (n_rows,) for softmax, int64 of shape (n_rows, n_outputs) for sigmoid, the network's dtype
+            and that shape for identity. Of equally likely classes the first.
+        """
+        values = self._predict(X, logits=True)
+        if self.output == "softmax":
+            return values.argmax(axis=1)
+        if self.output == "sigmoid":
+            return (values >= 0).astype(np.int64)
+        return values
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
+        """Probabilities: over the classes (softmax), or of each output (sigmoid).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_inputs)
+
+        Returns
+        -------
+        numpy.ndarray of shape (n_rows, n_outputs)
+            In the network's dtype.
+
+        Raises
+        ------
+        TypeError
+            If the output is neither softmax nor sigmoid.
+        """
+        if self.output == "identity":
+            raise TypeError("predict_proba needs a softmax or sigmoid output, but output is 'identity'")
+        return self._predict(X, logits=False)
+
+    # ----------------------------------------------------------------------------------------- loss and gradient
+
+    def _table(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, names: Sequence[str]) -> Table:
+        """Rows, targets and weights as the native module takes them, all rows counting."""
+        rows = _arrays.table(X, names[0], self.sizes[0])
+        if not len(rows):
+            raise ValueError(f"{names[0]} has no rows, but must have at least one")
+        targets = _arrays.targets(y, names[1], len(rows), self.sizes[-1], self.output, self.dtype)
+        return rows, targets, _arrays.row_weights(sample_weight, names[2], len(rows)), None
+
+    def _settings(self, loss: str) -> _core.Settings:
+        return _core.Settings(self._shape, loss, _PLAIN_STEP, 1, False, 0.0, 0, _arrays.thread_count(None))
+
+    def loss(self, X: ArrayLike, y: ArrayLike, *, loss: str = "auto", sample_weight: ArrayLike | None = None) -> float:
+        """The weighted mean loss over the rows, added up in float64.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_inputs)
+        y : array-like
+            For softmax: class indices (n_rows,) or a distribution a row (n_rows, n_outputs). For sigmoid:
+            probabilities or 0 and 1, for identity: values, (n_rows, n_outputs) or, with one output, (n_rows,).
+        loss : {"auto", "kl", "cross_entropy", "binary_cross_entropy", "squared_error"}
+            kl: Σ q·ln(q/p) over the classes; cross_entropy: −Σ q·ln p; binary_cross_entropy:
+            −Σ y·ln p + (1 − y)·ln(1 − p) over the outputs; squared_error: ½·Σ (p − y)² over the outputs. "auto" is kl
+            for softmax, binary_cross_entropy for sigmoid, squared_error for identity.
+        sample_weight : array-like of shape (n_rows,), optional
+            At least 0, not all 0.
+
+        Returns
+        -------
+        float
+            In nats (kl and cross-entropies).
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit the network, a value is not finite or out of range, or the loss does not go with
+            the output.
+
+        Examples
+        --------
+        >>> import ermin
+        >>> net = ermin.MLP([1, 2], output="softmax", initializer="zeros")
+        >>> round(net.loss([[1.0]], [0]), 6)  # ln 2: a fair coin's surprise
+        0.693147
+        """
+        table = self._table(X, y, sample_weight, ("X", "y", "sample_weight"))
+        return self._shape.loss(self._vector, table, self._settings(loss))
+
+    def gradient(
+        self, X: ArrayLike, y: ArrayLike, *, loss: str = "auto", sample_weight: ArrayLike | None = None
+    ) -> tuple[float, tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]:
+        """The loss and its gradient by backpropagation: for teaching, checks and optimisers of one's own.
+
+        Parameters
+        ----------
+        X, y, loss, sample_weight
+            As for `loss`.
+
+        Returns
+        -------
+        loss : float
+        weights, biases : tuple of numpy.ndarray
+            The derivatives, in the shapes of `weights` and `biases`.
+
+        Examples
+        --------
+        >>> import ermin
+        >>> net = ermin.MLP([1, 2], output="softmax", initializer="zeros")
+        >>> loss, weights, biases = net.gradient([[1.0]], [0])
+        >>> biases[0]  # p - q
+        array([-0.5,  0.5], dtype=float32)
+        """
+        table = self._table(X, y, sample_weight, ("X", "y", "sample_weight"))
+        out = np.empty_like(self._vector)
+        value = self._shape.gradient(self._vector, table, self._settings(loss), out)
+        return value, *self._split(out)
+
+    # ------------------------------------------------------------------------------------------------------ files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to one safetensors file, whole or not at all; `ermin.load` reads it.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        files.save(path, "network", *self._to_file())
+
+    def _to_file(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        description = {
+            "sizes": list(self.sizes),
+            "activation": list(self.activation),
+            "output": self.output,
+            "dtype": self.dtype.name,
+        }
+        return description, self.parameters
+
+    @classmethod
+    def _from_file(cls, description: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Self:
+        net = cls.__new__(cls)
+        net._describe(description["sizes"], description["activation"], description["output"], description["dtype"])
+        vector = np.empty(net._shape.n_parameters, dtype=net.dtype)
+        for i, (weights, biases) in enumerate(zip(*net._split(vector), strict=True)):
+            for name, place in ((f"weights.{i}", weights), (f"biases.{i}", biases)):
+                if name not in tensors or tensors[name].shape != place.shape or tensors[name].dtype != net.dtype:
+                    raise ValueError(f"the file's {name} does not fit the network it describes")
+                place[...] = tensors[name]
+        net._set_vector(vector)
+        return net
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"description": self._to_file()[0], "vector": self._vector}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        described = state["description"]
+        self._describe(described["sizes"], described["activation"], described["output"], described["dtype"])
+        self._set_vector(state["vector"].copy())
+
+    def __repr__(self) -> str:
+        hidden = f", activation={list(self.activation)}" if self.activation else ""
+        return f"MLP({list(self.sizes)}{hidden}, output={self.output!r}, dtype={self.dtype.name!r})"

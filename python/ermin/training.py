@@ -1,0 +1,495 @@
+"""Empirical risk minimisation: fit a network to data, and keep what does best on data it did not see."""
+
+from __future__ import annotations
+
+import math
+import operator
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ermin import _arrays, _core
+from ermin.network import MLP
+from ermin.optimizers import Adam
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from ermin.network import Table
+    from ermin.optimizers import SGD
+
+__all__ = ["EpochState", "History", "Trainer", "fit"]
+
+_MOST_ROWS_BY_DEFAULT = 200
+"""Rows in a batch where nothing else is said: scikit-learn's number."""
+
+
+@dataclass(frozen=True)
+class EpochState:
+    """What a callback is told after an epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    loss : float
+        The mean training loss during the epoch.
+    validation_loss : float
+        The mean validation loss after it; NaN without validation.
+    learning_rate : float
+    seconds : float
+        Since the run began.
+    net : MLP
+        The network with this epoch's parameters.
+
+    Examples
+    --------
+    >>> import ermin
+    >>> net = ermin.MLP([1, 1], rng=0)
+    >>> seen = []
+    >>> history = ermin.fit(net, [[0.0], [1.0]], [0.0, 1.0], epochs=2, callbacks=[lambda s: seen.append(s.epoch)])
+    >>> seen
+    [1, 2]
+    """
+
+    epoch: int
+    loss: float
+    validation_loss: float
+    learning_rate: float
+    seconds: float
+    net: MLP
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """What happened during a run, by epoch.
+
+    Attributes
+    ----------
+    loss : numpy.ndarray of shape (n_epochs,)
+        The weighted mean training loss over the epoch's rows, each taken before its step; without the l2 penalty.
+    validation_loss : numpy.ndarray of shape (n_epochs,)
+        The mean loss on the validation rows after the epoch; NaN without validation.
+    learning_rate, seconds : numpy.ndarray of shape (n_epochs,)
+        The learning rate, and the time since the run began.
+    best_epoch : int
+        The epoch, from 1, with the least validation loss (or what `selection` names; without validation the least
+        training loss); of equal ones the first. 0 if no epoch was finished.
+    stopped_epoch : int
+        The last epoch, from 1.
+    stop_reason : {"epochs", "patience", "callback", "diverged", "interrupted"}
+
+    Examples
+    --------
+    >>> import ermin
+    >>> net = ermin.MLP([1, 1], rng=0)
+    >>> history = ermin.fit(net, [[0.0], [1.0]], [0.0, 1.0], epochs=3)
+    >>> history.stop_reason, len(history.loss)
+    ('epochs', 3)
+    """
+
+    loss: NDArray[np.float64]
+    validation_loss: NDArray[np.float64]
+    learning_rate: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    best_epoch: int
+    stop_reason: str
+
+    @property
+    def stopped_epoch(self) -> int:
+        """The last epoch, from 1."""
+        return len(self.loss)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain Python lists, numbers and text."""
+        curves = ("loss", "validation_loss", "learning_rate", "seconds")
+        plain = {name: getattr(self, name).tolist() for name in curves}
+        return {
+            **plain,
+            "best_epoch": self.best_epoch,
+            "stopped_epoch": self.stopped_epoch,
+            "stop_reason": self.stop_reason,
+        }
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame with a row for each epoch, indexed from 1."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError("History.to_pandas needs pandas: pip install pandas") from None
+        curves = {name: getattr(self, name) for name in ("loss", "validation_loss", "learning_rate", "seconds")}
+        return pd.DataFrame(curves, index=pd.RangeIndex(1, len(self.loss) + 1, name="epoch"))
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw both losses by epoch, with the best epoch marked (needs the extra ``ermin[plot]``).
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default on a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        from ermin import plots
+
+        return plots.plot_learning_curve(self, ax=ax)
+
+    def __repr__(self) -> str:
+        return f"History(best_epoch={self.best_epoch}, stopped_epoch={self.stopped_epoch}, {self.stop_reason!r})"
+
+
+def fit(
+    net: MLP,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    validation: float | Sequence[ArrayLike] | None = None,
+    loss: str = "auto",
+    optimizer: SGD | Adam | None = None,
+    epochs: int = 100,
+    batch_size: int | str = "auto",
+    patience: int | None = None,
+    min_delta: float = 0.0,
+    selection: str | Callable[[MLP], float] = "loss",
+    restore_best: bool = True,
+    shuffle: bool = True,
+    sample_weight: ArrayLike | None = None,
+    l2: float = 0.0,
+    callbacks: Sequence[Callable[[EpochState], object]] = (),
+    progress: bool = False,
+    rng: _arrays.RngLike = None,
+    n_threads: int | None = None,
+) -> History:
+    """Train a network in place by stochastic gradient descent on the empirical risk.
+
+    Parameters
+    ----------
+    net : MLP
+        Trained in place.
+    X : array-like of shape (n_rows, n_inputs)
+        Any numbers in any memory layout; rows are gathered and converted batch by batch.
+    y : array-like
+        As for `MLP.loss`: class indices, distributions, labels or values.
+    validation : None, float, (X, y) or (X, y, sample_weight), optional
+        Data to judge by: a fraction of the rows (drawn by `rng`, by class for class indices), or data of one's own.
+    loss : str, default "auto"
+        As for `MLP.loss`.
+    optimizer : SGD, Adam or AdamW, default ``Adam(1e-3)``
+    epochs : int, default 100
+        The most passes over the data.
+    batch_size : int or "auto"
+        Rows a step; "auto" is 200. More than there are rows means all of them; the last batch may be smaller.
+    patience : int, optional
+        Stop after so many epochs in a row that were not better by more than `min_delta`: in validation loss, or without
+        validation in training loss.
+    min_delta : float, default 0
+    selection : {"loss", "error"} or callable, default "loss"
+        What the best epoch is the best in: validation loss, validation error (the share of wrong classes or labels), or
+        a function of the network that returns a number, larger being better. Of equal ones the earlier epoch.
+    restore_best : bool, default True
+        Give the network the best epoch's parameters (with validation, or a callable `selection`) rather than the last.
+    shuffle : bool, default True
+        Visit the rows in a new order every epoch.
+    sample_weight : array-like of shape (n_rows,), optional
+        At least 0. A batch's gradient is divided by the sum of its weights.
+    l2 : float, default 0
+        Adds ½·l2·Σ w²/Σ(weights of the batch) to the loss, over the weights, not the biases: scikit-learn's alpha.
+    callbacks : sequence of callable
+        Each is called after every epoch with an `EpochState`; one that returns "stop" ends the run.
+    progress : bool, default False
+        Show a bar with both losses (needs tqdm, the extra ``ermin[cli]``).
+    rng : None, int, numpy.random.SeedSequence or numpy.random.Generator
+        Where the order of rows and the choice of validation rows come from. The same int gives the same bits on every
+        machine, with any number of threads.
+    n_threads : int, optional
+        The most threads; by default what this process may use, where it pays.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ValueError
+        If a value or shape is wrong (the network then keeps its parameters), or if the loss was not finite in any epoch.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the loss stops being finite: the run ends and the best parameters so far are restored.
+
+    Notes
+    -----
+    An interrupt (Ctrl-C) or an exception from a callback leaves the network with the best parameters so far and comes
+    out unchanged.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ermin
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 2))
+    >>> y = (X[:, 0] * X[:, 1] > 0).astype(int)
+    >>> net = ermin.MLP([2, 16, 2], output="softmax", rng=0)
+    >>> history = ermin.fit(net, X, y, validation=0.2, optimizer=ermin.Adam(0.01), epochs=200, patience=20, rng=0)
+    >>> bool((net.predict(X) == y).mean() > 0.9)
+    True
+    """
+    seed = _arrays.seed(rng)
+    table = net._table(X, y, sample_weight, ("X", "y", "sample_weight"))
+    table, held_back = _hold_back(net, table, validation, seed)
+    criterion = "score" if callable(selection) else selection
+    if criterion not in ("loss", "error", "score"):
+        raise ValueError(f"selection is {selection!r}, but must be 'loss', 'error' or a function of the network")
+    if criterion == "error" and (held_back is None or net.output == "identity"):
+        raise ValueError("selection is 'error', but that needs validation and a softmax or sigmoid output")
+    epochs = _at_least_one("epochs", epochs)
+    patience = None if patience is None else _at_least_one("patience", patience)
+    if not (math.isfinite(min_delta) and min_delta >= 0):
+        raise ValueError(f"min_delta is {min_delta}, but must be at least 0")
+    n_rows = len(table[0]) if table[3] is None else len(table[3])
+    settings = _settings(net, loss, optimizer, _batch_size(batch_size, n_rows), shuffle, l2, seed, n_threads)
+    plan = (epochs, patience, float(min_delta), criterion, bool(restore_best))
+
+    before, vector = net._vector, net._vector.copy()
+    bar = _progress_bar(epochs) if progress else None
+    listeners = (*callbacks, *((bar,) if bar else ()))
+    observe = _observer(net, listeners, selection if callable(selection) else None)
+    try:
+        curves, best_epoch, reason, error = _core.fit(net._shape, settings, vector, table, held_back, plan, observe)
+    except BaseException:
+        net._set_vector(before)
+        raise
+    finally:
+        if bar:
+            bar.close()
+    net._set_vector(vector)
+    if error is not None:
+        raise error
+    history = History(*curves, best_epoch=best_epoch, stop_reason=reason)
+    if reason == "diverged":
+        warnings.warn(
+            f"the loss was not finite in epoch {history.stopped_epoch}; the parameters of epoch {best_epoch} "
+            "are restored. A smaller learning_rate or scaled inputs usually help",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return history
+
+
+def _observer(
+    net: MLP, listeners: Sequence[Callable[[EpochState], object]], score: Callable[[MLP], float] | None
+) -> Callable[..., tuple[bool, float]] | None:
+    """What the native loop calls after each epoch, or None: without listeners it never leaves native code."""
+    if not listeners and score is None:
+        return None
+
+    def observe(
+        epoch: int, loss: float, validation_loss: float, learning_rate: float, seconds: float, vector: NDArray[Any]
+    ) -> tuple[bool, float]:
+        net._set_vector(vector)
+        state = EpochState(epoch, loss, validation_loss, learning_rate, seconds, net)
+        # Every listener hears of every epoch, also after one has said "stop".
+        answers = [listener(state) for listener in listeners]
+        stop = any(isinstance(answer, str) and answer == "stop" for answer in answers)
+        return stop, math.nan if score is None else float(score(net))
+
+    return observe
+
+
+class _progress_bar:
+    """A listener that draws a bar with both losses."""
+
+    def __init__(self, epochs: int) -> None:
+        try:
+            from tqdm.auto import tqdm
+        except ImportError:
+            raise ImportError('progress=True needs tqdm: pip install "ermin[cli]"') from None
+        self._bar = tqdm(total=epochs, unit="epoch")
+
+    def __call__(self, state: EpochState) -> None:
+        losses = {"loss": f"{state.loss:.4g}"}
+        if not math.isnan(state.validation_loss):
+            losses["validation"] = f"{state.validation_loss:.4g}"
+        self._bar.set_postfix(losses, refresh=False)
+        self._bar.update()
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def _at_least_one(name: str, value: int) -> int:
+    number = operator.index(value)
+    if number < 1:
+        raise ValueError(f"{name} is {number}, but must be at least 1")
+    return number
+
+
+def _batch_size(batch_size: int | str, n_rows: int) -> int:
+    if isinstance(batch_size, str):
+        if batch_size != "auto":
+            raise ValueError(f"batch_size is {batch_size!r}, but must be 'auto' or a whole number")
+        return min(_MOST_ROWS_BY_DEFAULT, n_rows)
+    return min(_at_least_one("batch_size", batch_size), n_rows)
+
+
+def _settings(
+    net: MLP,
+    loss: str,
+    optimizer: SGD | Adam | None,
+    batch_size: int,
+    shuffle: bool,
+    l2: float,
+    seed: _arrays.Seed,
+    n_threads: int | None,
+) -> _core.Settings:
+    optimizer = Adam() if optimizer is None else optimizer
+    if not hasattr(optimizer, "_native"):
+        raise TypeError(f"optimizer is {optimizer!r}, but must be SGD, Adam or AdamW")
+    if not (math.isfinite(l2) and l2 >= 0):
+        raise ValueError(f"l2 is {l2}, but must be at least 0")
+    threads = _arrays.thread_count(n_threads)
+    return _core.Settings(net._shape, loss, optimizer._native(), batch_size, bool(shuffle), float(l2), seed, threads)
+
+
+def _hold_back(
+    net: MLP, table: Table, validation: float | Sequence[ArrayLike] | None, seed: _arrays.Seed
+) -> tuple[Table, Table | None]:
+    """The table to train on and the one to validate on. Rows are chosen by number: nothing is copied."""
+    if validation is None:
+        return table, None
+    if isinstance(validation, (tuple, list)):
+        if len(validation) not in (2, 3):
+            raise ValueError(f"validation has {len(validation)} parts, but must be (X, y) or (X, y, sample_weight)")
+        X, y, *rest = validation
+        weights = rest[0] if rest else None
+        return table, net._table(X, y, weights, ("validation[0]", "validation[1]", "validation[2]"))
+    try:
+        fraction = float(validation)  # type: ignore[arg-type]  # anything else is refused on the next lines
+    except (TypeError, ValueError):
+        raise TypeError(f"validation is {validation!r}, but must be None, a fraction or (X, y)") from None
+    if not 0 < fraction < 1:
+        raise ValueError(f"validation is {fraction}, but must be between 0 and 1")
+    X, y, weights, _ = table
+    chosen = _choose(len(X), fraction, y if y.dtype == np.uint32 and y.ndim == 1 else None, seed)
+    numbers = np.arange(len(X), dtype=np.uint32)
+    if chosen.all() or not chosen.any():
+        raise ValueError(f"validation is {fraction}, but of {len(X)} rows some must be held back and some be left")
+    return (X, y, weights, numbers[~chosen]), (X, y, weights, numbers[chosen])
+
+
+def _choose(n_rows: int, fraction: float, classes: NDArray[np.uint32] | None, seed: _arrays.Seed) -> NDArray[np.bool_]:
+    """Which rows are held back: `fraction` of all, rounded to the nearest, and by class as near to it as can be."""
+    order = np.empty(n_rows, dtype=np.uint32)
+    _core.split_order(seed, order)
+    wanted = int(fraction * n_rows + 0.5)
+    if classes is None:
+        held = order[:wanted]
+    else:
+        # Each class gives the whole part of its share; those with the largest rest give one more.
+        counts = np.bincount(classes)
+        share = counts * fraction
+        quota = share.astype(np.int64)
+        largest_rest = np.argsort(quota - share, kind="stable")
+        quota[largest_rest[: wanted - int(quota.sum())]] += 1
+        by_class = order[np.argsort(classes[order], kind="stable")]
+        first = np.cumsum(counts) - counts
+        place = np.arange(n_rows) - np.repeat(first, counts)
+        held = by_class[place < np.repeat(quota, counts)]
+    chosen = np.zeros(n_rows, dtype=bool)
+    chosen[held] = True
+    return chosen
+
+
+class Trainer:
+    """The pieces `fit` is made of: single steps and single epochs.
+
+    ``fit(net, X, y, epochs=n, rng=seed)`` equals n calls of ``epoch`` of a `Trainer` with the same settings and seed,
+    bit for bit. Moments, counters and seed are kept and can be pickled.
+
+    Parameters
+    ----------
+    net : MLP
+        Its parameters change with every call; they may be assigned in between.
+    loss, optimizer, batch_size, shuffle, l2, rng, n_threads
+        As for `fit`.
+
+    Examples
+    --------
+    >>> import ermin
+    >>> net = ermin.MLP([1, 1], initializer="zeros")
+    >>> trainer = ermin.Trainer(net, optimizer=ermin.SGD(0.5))
+    >>> [round(trainer.step([[1.0]], [1.0]), 4) for _ in range(3)]  # ½·(p − y)² before each step
+    [0.5, 0.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        net: MLP,
+        *,
+        loss: str = "auto",
+        optimizer: SGD | Adam | None = None,
+        batch_size: int | str = "auto",
+        shuffle: bool = True,
+        l2: float = 0.0,
+        rng: _arrays.RngLike = None,
+        n_threads: int | None = None,
+    ) -> None:
+        self.net = net
+        self._options = (loss, optimizer, batch_size, shuffle, l2, _arrays.seed(rng), n_threads)
+        self._state = _core.TrainerState.fresh(net._shape, self._native(1), net._vector)
+
+    def _native(self, n_rows: int) -> _core.Settings:
+        loss, optimizer, batch_size, *rest = self._options
+        return _settings(self.net, loss, optimizer, _batch_size(batch_size, n_rows), *rest)
+
+    def step(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """One step of the optimiser on all these rows as one batch.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        float
+            The weighted mean loss before the step; NaN for a batch whose weights are all 0, which changes nothing.
+        """
+        return self._advance(X, y, sample_weight, epoch=False)
+
+    def epoch(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """One pass over the rows in batches.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        float
+            The weighted mean loss over the rows, each before its step.
+        """
+        return self._advance(X, y, sample_weight, epoch=True)
+
+    def _advance(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, *, epoch: bool) -> float:
+        table = self.net._table(X, y, sample_weight, ("X", "y", "sample_weight"))
+        vector = self.net._vector.copy()
+        value = self._state.advance(self.net._shape, self._native(len(table[0])), vector, table, epoch)
+        self.net._set_vector(vector)
+        return value
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"net": self.net, "options": self._options, "state": self._state.parts()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.net = state["net"]
+        self._options = state["options"]
+        self._state = _core.TrainerState.from_parts(*state["state"])

@@ -1,0 +1,130 @@
+//! Tables to learn from: inputs, targets and weights, judged once before any work is done.
+
+use super::Shape;
+use super::loss::Loss;
+use crate::error::{Error, Result};
+use crate::rows::Rows;
+use crate::simd::Real;
+
+/// What the network should have said.
+#[derive(Clone, Copy, Debug)]
+pub enum Targets<'a, T> {
+    /// One class index a row.
+    Classes(&'a [u32]),
+    /// A row of `n_outputs` numbers each: probabilities, labels or values.
+    Values(&'a [T]),
+}
+
+/// Rows with their targets and weights.
+#[derive(Clone, Copy)]
+pub struct Data<'a, T> {
+    /// Inputs.
+    pub x: Rows<'a>,
+    /// Targets.
+    pub y: Targets<'a, T>,
+    /// Weights of the rows, all 1 where there are none.
+    pub weights: Option<&'a [f64]>,
+    /// The numbers of the rows that count, all where there are none.
+    pub index: Option<&'a [u32]>,
+}
+
+impl<T> Data<'_, T> {
+    /// How many rows count.
+    pub fn len(&self) -> usize {
+        self.index.map_or(self.x.n_rows(), <[u32]>::len)
+    }
+
+    /// Whether no row counts.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number in the table of the row at `place`.
+    pub fn number(&self, place: usize) -> u32 {
+        self.index.map_or(place as u32, |index| index[place])
+    }
+
+    /// The weight of a row by its number in the table.
+    pub fn weight(&self, number: u32) -> f64 {
+        self.weights.map_or(1.0, |weights| weights[number as usize])
+    }
+}
+
+/// The public names of a table's parts, for errors.
+#[derive(Clone, Copy, Debug)]
+pub struct Names {
+    /// The inputs.
+    pub x: &'static str,
+    /// The targets.
+    pub y: &'static str,
+    /// The weights.
+    pub weights: &'static str,
+}
+
+/// The names of what is learned from.
+pub const TRAINING: Names = Names { x: "X", y: "y", weights: "sample_weight" };
+/// The names of what is held back.
+pub const VALIDATION: Names = Names { x: "validation[0]", y: "validation[1]", weights: "validation[2]" };
+
+impl<T: Real> Data<'_, T> {
+    /// Judges every value: inputs finite, targets what the loss is defined for, weights finite and at least 0.
+    pub fn check(&self, shape: &Shape, loss: Loss, names: Names) -> Result<()> {
+        if self.is_empty() {
+            return Err(Error::Empty { argument: names.x, need: "have at least one row" });
+        }
+        self.x.check_finite::<T>(names.x)?;
+        match self.y {
+            Targets::Classes(classes) => check_classes(classes, shape.n_outputs(), names.y)?,
+            Targets::Values(values) => check_values(values, shape.n_outputs(), loss, names.y)?,
+        }
+        let Some(weights) = self.weights else { return Ok(()) };
+        if let Some(i) = weights.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
+            let need = "be finite and at least 0";
+            return Err(Error::Value { argument: names.weights, index: vec![i], value: weights[i], need });
+        }
+        Ok(())
+    }
+
+    /// An error if no row that counts has a weight: there is nothing to learn from.
+    pub fn check_weight(&self, names: Names) -> Result<()> {
+        if (0..self.len()).all(|place| self.weight(self.number(place)) == 0.0) {
+            return Err(Error::Empty { argument: names.weights, need: "not be 0 for all rows" });
+        }
+        Ok(())
+    }
+}
+
+fn check_classes(classes: &[u32], k: usize, argument: &'static str) -> Result<()> {
+    match classes.iter().position(|class| *class as usize >= k) {
+        Some(i) => Err(Error::Value {
+            argument,
+            index: vec![i],
+            value: f64::from(classes[i]),
+            need: "be a class index below the network's number of outputs",
+        }),
+        None => Ok(()),
+    }
+}
+
+fn check_values<T: Real>(values: &[T], k: usize, loss: Loss, argument: &'static str) -> Result<()> {
+    let (low, high, need) = match loss {
+        Loss::SquaredError => (f64::NEG_INFINITY, f64::INFINITY, "be finite"),
+        Loss::BinaryCrossEntropy => (0.0, 1.0, "be a probability, from 0 to 1"),
+        Loss::Kl | Loss::CrossEntropy => (0.0, f64::INFINITY, "be a probability, from 0 to 1"),
+    };
+    for (row, values) in values.chunks(k).enumerate() {
+        for (column, value) in values.iter().enumerate() {
+            let value = value.f64();
+            if !(value.is_finite() && (low..=high).contains(&value)) {
+                return Err(Error::Value { argument, index: vec![row, column], value, need });
+            }
+        }
+        let sum: f64 = values.iter().map(|value| value.f64()).sum();
+        // The square root of the type's precision, as for divergences.
+        let tolerance = if size_of::<T>() == 4 { 3.5e-4 } else { 1.5e-8 };
+        if matches!(loss, Loss::Kl | Loss::CrossEntropy) && (sum - 1.0).abs() > tolerance {
+            return Err(Error::RowSum { argument, row, sum });
+        }
+    }
+    Ok(())
+}

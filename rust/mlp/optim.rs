@@ -1,0 +1,176 @@
+//! Optimisers: state over the flat parameter vector, and one update for every parameter.
+
+use super::Shape;
+use crate::error::Result;
+use crate::math::constant;
+use crate::parallel::zeros;
+use crate::simd::{Kernel, Real, Simd, Vector, dispatch};
+use std::ops::Range;
+
+/// How parameters follow their gradients.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rule {
+    /// v ← μ·v − lr·g; p ← p + v, or with Nesterov's look-ahead p ← p + μ·v − lr·g (Sutskever et al. 2013).
+    Sgd {
+        /// μ
+        momentum: f64,
+        /// Look ahead.
+        nesterov: bool,
+    },
+    /// m ← β₁·m + (1 − β₁)·g; v ← β₂·v + (1 − β₂)·g²; p ← p − lr·m̂/(√v̂ + ε), m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ)
+    /// (Kingma and Ba 2015, algorithm 1).
+    Adam {
+        /// β₁
+        beta_1: f64,
+        /// β₂
+        beta_2: f64,
+        /// ε
+        epsilon: f64,
+    },
+}
+
+/// An optimiser's settings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Optimizer {
+    /// How parameters follow their gradients.
+    pub rule: Rule,
+    /// lr
+    pub learning_rate: f64,
+    /// Decoupled (Loshchilov and Hutter 2019, algorithm 2): weights, not biases, shrink by lr·weight_decay a step.
+    pub weight_decay: f64,
+}
+
+/// What an optimiser remembers between steps.
+#[derive(Clone, Debug)]
+pub struct State<T> {
+    /// v of SGD, m of Adam; empty for SGD without momentum.
+    pub first: Vec<T>,
+    /// v of Adam; empty otherwise.
+    pub second: Vec<T>,
+    /// β₁ᵗ and β₂ᵗ, as running products.
+    pub powers: [f64; 2],
+}
+
+impl Optimizer {
+    /// The state before the first step.
+    pub fn init<T: Real>(&self, n_parameters: usize) -> Result<State<T>> {
+        let (first, second) = match self.rule {
+            Rule::Sgd { momentum, .. } => (momentum != 0.0, false),
+            Rule::Adam { .. } => (true, true),
+        };
+        let moments = |wanted: bool| zeros(if wanted { n_parameters } else { 0 });
+        Ok(State { first: moments(first)?, second: moments(second)?, powers: [1.0; 2] })
+    }
+
+    /// One step. `l2` is the penalty's factor in the gradient of the weights: g + l2·p.
+    pub fn update<T: Real>(
+        &self,
+        state: &mut State<T>,
+        shape: &Shape,
+        l2: f64,
+        gradient: &[T],
+        parameters: &mut [T],
+    ) {
+        if let Rule::Adam { beta_1, beta_2, .. } = self.rule {
+            state.powers[0] *= beta_1;
+            state.powers[1] *= beta_2;
+        }
+        for layer in shape.layers() {
+            for (range, is_weight) in [(layer.weights, true), (layer.biases, false)] {
+                dispatch(Update {
+                    optimizer: self,
+                    powers: state.powers,
+                    shrink: if is_weight { 1.0 - self.learning_rate * self.weight_decay } else { 1.0 },
+                    l2: if is_weight { l2 } else { 0.0 },
+                    gradient: &gradient[range.clone()],
+                    parameters: &mut parameters[range.clone()],
+                    first: part(&mut state.first, range.clone()),
+                    second: part(&mut state.second, range),
+                });
+            }
+        }
+    }
+}
+
+/// A range of a state vector, or nothing where the optimiser keeps none.
+fn part<T>(state: &mut [T], range: Range<usize>) -> &mut [T] {
+    if state.is_empty() { state } else { &mut state[range] }
+}
+
+struct Update<'a, T> {
+    optimizer: &'a Optimizer,
+    powers: [f64; 2],
+    shrink: f64,
+    l2: f64,
+    gradient: &'a [T],
+    parameters: &'a mut [T],
+    first: &'a mut [T],
+    second: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Update<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(mut self) {
+        match self.optimizer.rule {
+            Rule::Sgd { momentum, .. } if momentum == 0.0 => self.plain::<S>(),
+            Rule::Sgd { momentum, nesterov } => self.momentum::<S>(momentum, nesterov),
+            Rule::Adam { beta_1, beta_2, epsilon } => self.adam::<S>(beta_1, beta_2, epsilon),
+        }
+    }
+}
+
+impl<T: Real> Update<'_, T> {
+    #[inline(always)]
+    fn load<S: Simd>(from: &[T], i: usize) -> T::Vector<S> {
+        T::Vector::<S>::from_partial(&from[i..], T::ZERO)
+    }
+
+    /// (g + l2·p, p·(1 − lr·weight_decay))
+    #[inline(always)]
+    fn gradient_and_parameter<S: Simd>(&self, i: usize) -> (T::Vector<S>, T::Vector<S>) {
+        let p = Self::load::<S>(self.parameters, i);
+        let g = constant::<T::Vector<S>>(self.l2).mul_add(p, Self::load::<S>(self.gradient, i));
+        (g, p * constant(self.shrink))
+    }
+
+    #[inline(always)]
+    fn plain<S: Simd>(&mut self) {
+        let lr = constant::<T::Vector<S>>(-self.optimizer.learning_rate);
+        for i in (0..self.parameters.len()).step_by(T::LANES) {
+            let (g, p) = self.gradient_and_parameter::<S>(i);
+            lr.mul_add(g, p).copy_to_partial(&mut self.parameters[i..]);
+        }
+    }
+
+    #[inline(always)]
+    fn momentum<S: Simd>(&mut self, momentum: f64, nesterov: bool) {
+        let lr = constant::<T::Vector<S>>(-self.optimizer.learning_rate);
+        let mu = constant::<T::Vector<S>>(momentum);
+        for i in (0..self.parameters.len()).step_by(T::LANES) {
+            let (g, p) = self.gradient_and_parameter::<S>(i);
+            let v = mu.mul_add(Self::load::<S>(self.first, i), lr * g);
+            v.copy_to_partial(&mut self.first[i..]);
+            let step = if nesterov { mu.mul_add(v, lr * g) } else { v };
+            (p + step).copy_to_partial(&mut self.parameters[i..]);
+        }
+    }
+
+    #[inline(always)]
+    fn adam<S: Simd>(&mut self, beta_1: f64, beta_2: f64, epsilon: f64) {
+        let (keep_m, new_m) = (constant::<T::Vector<S>>(beta_1), constant::<T::Vector<S>>(1.0 - beta_1));
+        let (keep_v, new_v) = (constant::<T::Vector<S>>(beta_2), constant::<T::Vector<S>>(1.0 - beta_2));
+        let lr = constant::<T::Vector<S>>(-self.optimizer.learning_rate / (1.0 - self.powers[0]));
+        let correct_v = constant::<T::Vector<S>>(1.0 / (1.0 - self.powers[1]));
+        let epsilon = constant::<T::Vector<S>>(epsilon);
+        for i in (0..self.parameters.len()).step_by(T::LANES) {
+            let (g, p) = self.gradient_and_parameter::<S>(i);
+            let m = keep_m.mul_add(Self::load::<S>(self.first, i), new_m * g);
+            let v = keep_v.mul_add(Self::load::<S>(self.second, i), new_v * (g * g));
+            m.copy_to_partial(&mut self.first[i..]);
+            v.copy_to_partial(&mut self.second[i..]);
+            let step = (lr * m) / ((v * correct_v).sqrt() + epsilon);
+            (p + step).copy_to_partial(&mut self.parameters[i..]);
+        }
+    }
+}

@@ -1,0 +1,511 @@
+//! Training: the only loop over steps and epochs.
+//!
+//! [`Trainer::step`] and [`Trainer::epoch`] are what [`fit`] is made of, so that `fit` equals so many epochs bit for
+//! bit. A batch of more than [`MOST_ROWS`] rows is computed in blocks, by as many threads as pay; their gradients are
+//! added in the blocks' order, so no bit depends on the number of threads.
+
+use super::Shape;
+use super::block::{Block, MOST_ROWS};
+use super::data::Data;
+use super::loss::Loss;
+use super::optim::{Optimizer, State};
+use crate::error::{Error, Result};
+use crate::parallel::{self, Team, zeros};
+use crate::random::{Purpose, Seed, Stream};
+use crate::simd::Real;
+use std::sync::MutexGuard;
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Instant;
+
+/// What stays the same during a run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What is minimised.
+    pub loss: Loss,
+    /// How.
+    pub optimizer: Optimizer,
+    /// Rows in a batch; the last one of an epoch may be smaller.
+    pub batch_size: usize,
+    /// Whether each epoch has an order of its own.
+    pub shuffle: bool,
+    /// The penalty ½·l2·Σw²/Σ(weights of the batch), over weights, not biases.
+    pub l2: f64,
+    /// The key of the run's random numbers.
+    pub seed: Seed,
+    /// Threads wanted; None for as many as pay.
+    pub n_threads: Option<usize>,
+}
+
+/// What a run remembers between steps, besides the parameters.
+#[derive(Clone, Debug)]
+pub struct Memory<T> {
+    /// The optimiser's moments.
+    pub state: State<T>,
+    /// Epochs begun.
+    pub epochs: u64,
+}
+
+/// Asked between blocks whether to stop.
+pub type Interrupt<'a> = &'a dyn Fn() -> bool;
+
+/// One member's buffers, and the gradient of its latest block.
+struct Worker<T> {
+    block: Block<T>,
+    gradient: Vec<T>,
+    loss: f64,
+}
+
+/// What the team computes in a round: member m has block `first + m` of the batch.
+#[derive(Default)]
+struct Job<T> {
+    parameters: Vec<T>,
+    numbers: Vec<u32>,
+    first: usize,
+    factor: f64,
+}
+
+/// What the members of a team share.
+struct Shared<'a, T> {
+    shape: &'a Shape,
+    loss: Loss,
+    data: &'a Data<'a, T>,
+    workers: Vec<Mutex<Worker<T>>>,
+    job: RwLock<Job<T>>,
+}
+
+impl<T: Real> Shared<'_, T> {
+    fn worker(&self, member: usize) -> MutexGuard<'_, Worker<T>> {
+        // Poison would mean a panic, which the team passes on: the buffers themselves are always usable.
+        self.workers[member].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn compute(&self, worker: &mut Worker<T>, parameters: &[T], numbers: &[u32], factor: f64) {
+        let Worker { block, gradient, loss } = worker;
+        *loss = block.gradient(self.shape, self.loss, parameters, self.data, numbers, factor, gradient);
+    }
+
+    /// The work of a member in a round.
+    fn work(&self, member: usize) {
+        let job = self.job.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(numbers) = job.numbers.chunks(MOST_ROWS).nth(job.first + member) {
+            self.compute(&mut self.worker(member), &job.parameters, numbers, job.factor);
+        }
+    }
+}
+
+/// Steps and epochs over a table.
+pub struct Trainer<'a, 'b, T> {
+    shape: &'a Shape,
+    settings: &'a Settings,
+    shared: &'a Shared<'a, T>,
+    team: &'a mut Team<'b>,
+    interrupt: Interrupt<'a>,
+    /// The gradient of a batch of several blocks: added up in `f64`, then in the parameters' type.
+    totals: Vec<f64>,
+    gradient: Vec<T>,
+    /// The rows in the epoch's order.
+    order: Vec<u32>,
+}
+
+/// Floating-point operations of a row's way through the network and back.
+fn work_per_row(shape: &Shape) -> f64 {
+    let products: usize = shape.sizes.windows(2).map(|pair| pair[0] * pair[1]).sum();
+    6.0 * products as f64 + 100.0 * shape.sizes.iter().sum::<usize>() as f64
+}
+
+/// Nanoseconds an operation takes, roughly: for deciding whether a thread pays.
+const NANOSECONDS: f64 = 0.02;
+/// A step shorter than this many nanoseconds is not worth waking a thread for.
+const SHORTEST_SHARED_STEP: f64 = 5e4;
+
+/// Calls `body` with a trainer for `epochs` epochs over `data`; helper threads are gone when it returns.
+pub fn with_trainer<T: Real, R>(
+    shape: &Shape,
+    settings: &Settings,
+    data: &Data<T>,
+    epochs: usize,
+    interrupt: Interrupt,
+    body: impl FnOnce(&mut Trainer<T>) -> Result<R>,
+) -> Result<R> {
+    let n_parameters = shape.n_parameters().unwrap_or(usize::MAX);
+    let batch = settings.batch_size.min(data.len());
+    let blocks = batch.div_ceil(MOST_ROWS);
+    let step = NANOSECONDS * work_per_row(shape) * batch as f64;
+    let whole_run = NANOSECONDS * work_per_row(shape) * data.len() as f64 * epochs as f64;
+    let n = parallel::threads(
+        settings.n_threads,
+        blocks,
+        if step < SHORTEST_SHARED_STEP { 0.0 } else { whole_run },
+    );
+    let worker = |_| {
+        let block = Block::new(shape, batch.min(MOST_ROWS), true)?;
+        Ok(Mutex::new(Worker { block, gradient: zeros(n_parameters)?, loss: 0.0 }))
+    };
+    let shared = Shared {
+        shape,
+        loss: settings.loss,
+        data,
+        workers: (0..n).map(worker).collect::<Result<_>>()?,
+        job: RwLock::new(Job { parameters: Vec::new(), numbers: Vec::new(), first: 0, factor: 0.0 }),
+    };
+    let several = if blocks > 1 { n_parameters } else { 0 };
+    let (totals, gradient, order) = (zeros(several)?, zeros(several)?, zeros(data.len())?);
+    parallel::with_team(n, &|member| shared.work(member), |team| {
+        body(&mut Trainer { shape, settings, shared: &shared, team, interrupt, totals, gradient, order })
+    })
+}
+
+impl<T: Real> Trainer<'_, '_, T> {
+    /// One step on the rows of these numbers: (Σ weight·loss before the step, Σ weight), or None where interrupted,
+    /// with nothing changed. A batch of weight 0 changes nothing.
+    pub fn step(
+        &mut self,
+        parameters: &mut [T],
+        memory: &mut Memory<T>,
+        numbers: &[u32],
+    ) -> Option<[f64; 2]> {
+        let weight: f64 = numbers.iter().map(|number| self.shared.data.weight(*number)).sum();
+        if weight == 0.0 {
+            return Some([0.0, 0.0]);
+        }
+        let (optimizer, l2) = (&self.settings.optimizer, self.settings.l2 / weight);
+        let loss = if numbers.len() <= MOST_ROWS {
+            let worker = &mut *self.shared.worker(0);
+            self.shared.compute(worker, parameters, numbers, 1.0 / weight);
+            optimizer.update(&mut memory.state, self.shape, l2, &worker.gradient, parameters);
+            worker.loss
+        } else {
+            let loss = self.blocks(parameters, numbers, 1.0 / weight)?;
+            optimizer.update(&mut memory.state, self.shape, l2, &self.gradient, parameters);
+            loss
+        };
+        Some([loss, weight])
+    }
+
+    /// One step on all rows that count.
+    pub fn step_on_all(&mut self, parameters: &mut [T], memory: &mut Memory<T>) -> Option<[f64; 2]> {
+        let numbers = self.all_numbers();
+        self.step(parameters, memory, &numbers)
+    }
+
+    fn all_numbers(&self) -> Vec<u32> {
+        (0..self.shared.data.len()).map(|place| self.shared.data.number(place)).collect()
+    }
+
+    /// Σ weight·loss over several blocks, and in `self.gradient` the gradient of `factor` times it.
+    fn blocks(&mut self, parameters: &[T], numbers: &[u32], factor: f64) -> Option<f64> {
+        let (shared, members) = (self.shared, self.team.members().min(self.shared.workers.len()));
+        if members > 1 {
+            let mut job = shared.job.write().unwrap_or_else(PoisonError::into_inner);
+            job.parameters.clear();
+            job.parameters.extend_from_slice(parameters);
+            job.numbers.clear();
+            job.numbers.extend_from_slice(numbers);
+            job.factor = factor;
+        }
+        let mut loss = 0.0;
+        let blocks = numbers.len().div_ceil(MOST_ROWS);
+        let mut first = 0;
+        self.totals.fill(0.0);
+        while first < blocks {
+            if (self.interrupt)() {
+                return None;
+            }
+            if members > 1 {
+                shared.job.write().unwrap_or_else(PoisonError::into_inner).first = first;
+                self.team.run();
+            } else {
+                let block = &numbers[first * MOST_ROWS..numbers.len().min((first + 1) * MOST_ROWS)];
+                shared.compute(&mut shared.worker(0), parameters, block, factor);
+            }
+            for member in 0..members.min(blocks - first) {
+                let worker = shared.worker(member);
+                loss += worker.loss;
+                for (total, part) in self.totals.iter_mut().zip(&worker.gradient) {
+                    *total += part.f64();
+                }
+            }
+            first += members;
+        }
+        for (gradient, total) in self.gradient.iter_mut().zip(&self.totals) {
+            *gradient = T::of(*total);
+        }
+        Some(loss)
+    }
+
+    /// One epoch: (Σ weight·loss over its batches, Σ weight), or None where interrupted.
+    pub fn epoch(&mut self, parameters: &mut [T], memory: &mut Memory<T>) -> Option<[f64; 2]> {
+        let mut order = std::mem::take(&mut self.order);
+        if self.settings.shuffle {
+            Stream::new(self.settings.seed, Purpose::Shuffle, 0, memory.epochs).permutation(&mut order);
+        } else {
+            order.iter_mut().enumerate().for_each(|(place, number)| *number = place as u32);
+        }
+        for number in &mut order {
+            *number = self.shared.data.number(*number as usize);
+        }
+        memory.epochs += 1;
+        let sums = self.steps(parameters, memory, &order);
+        self.order = order;
+        sums
+    }
+
+    fn steps(&mut self, parameters: &mut [T], memory: &mut Memory<T>, order: &[u32]) -> Option<[f64; 2]> {
+        // Looking at the clock costs as much as a step of the smallest networks: look once in a while.
+        const WORK_BETWEEN_LOOKS: f64 = 1e6;
+        let mut sums = [0.0; 2];
+        let mut work = 0.0;
+        for numbers in order.chunks(self.settings.batch_size) {
+            let [loss, weight] = self.step(parameters, memory, numbers)?;
+            sums = [sums[0] + loss, sums[1] + weight];
+            work += work_per_row(self.shape) * numbers.len() as f64;
+            if work > WORK_BETWEEN_LOOKS {
+                work = 0.0;
+                if (self.interrupt)() {
+                    return None;
+                }
+            }
+        }
+        Some(sums)
+    }
+}
+
+/// The weighted mean loss over all rows that count; `out` becomes its gradient.
+pub fn gradient<T: Real>(
+    shape: &Shape,
+    settings: &Settings,
+    parameters: &[T],
+    data: &Data<T>,
+    out: &mut [T],
+) -> Result<f64> {
+    let settings = &Settings { batch_size: data.len(), ..settings.clone() };
+    with_trainer(shape, settings, data, 1, &|| false, |trainer| {
+        let numbers = trainer.all_numbers();
+        let weight: f64 = numbers.iter().map(|number| data.weight(*number)).sum();
+        let loss = if numbers.len() <= MOST_ROWS {
+            let worker = &mut *trainer.shared.worker(0);
+            trainer.shared.compute(worker, parameters, &numbers, 1.0 / weight);
+            out.copy_from_slice(&worker.gradient);
+            worker.loss
+        } else {
+            let loss = trainer.blocks(parameters, &numbers, 1.0 / weight).unwrap_or(f64::NAN);
+            out.copy_from_slice(&trainer.gradient);
+            loss
+        };
+        Ok(loss / weight)
+    })
+}
+
+/// Rows that a thread evaluates or predicts at a time; a fixed number, so that sums do not depend on threads.
+const CHUNK: usize = 16 * MOST_ROWS;
+
+/// The weighted means of the loss and of the error ([`Block::evaluate`]) over the rows of `data`.
+pub fn evaluate<T: Real>(
+    shape: &Shape,
+    loss: Loss,
+    parameters: &[T],
+    data: &Data<T>,
+    n_threads: Option<usize>,
+) -> Result<[f64; 2]> {
+    let n = data.len();
+    let mut parts: Vec<Result<[f64; 3]>> = vec![Ok([0.0; 3]); n.div_ceil(CHUNK)];
+    let time = NANOSECONDS * work_per_row(shape) * n as f64 / 3.0;
+    let threads = parallel::threads(n_threads, parts.len(), time);
+    parallel::for_each(threads, parts.iter_mut().enumerate(), |(chunk, part)| {
+        *part = Block::new(shape, n.min(MOST_ROWS), false).map(|mut block| {
+            let mut numbers = [0; MOST_ROWS];
+            let mut sums = [0.0; 3];
+            for first in (chunk * CHUNK..n.min((chunk + 1) * CHUNK)).step_by(MOST_ROWS) {
+                let numbers = &mut numbers[..MOST_ROWS.min(n - first)];
+                numbers.iter_mut().enumerate().for_each(|(s, number)| *number = data.number(first + s));
+                let more = block.evaluate(shape, loss, parameters, data, numbers);
+                sums = std::array::from_fn(|i| sums[i] + more[i]);
+            }
+            sums
+        });
+    });
+    let mut sums = [0.0; 3];
+    for part in parts {
+        let part = part?;
+        sums = std::array::from_fn(|i| sums[i] + part[i]);
+    }
+    Ok([sums[0] / sums[2], sums[1] / sums[2]])
+}
+
+/// Predictions, or logits, for every row of `x`, row by row into `out`.
+pub fn predict<T: Real>(
+    shape: &Shape,
+    parameters: &[T],
+    x: &crate::rows::Rows,
+    logits: bool,
+    n_threads: Option<usize>,
+    out: &mut [T],
+) -> Result<()> {
+    let (n, k) = (x.n_rows(), shape.n_outputs());
+    let failure = Mutex::new(Ok(()));
+    let threads =
+        parallel::threads(n_threads, n.div_ceil(CHUNK), NANOSECONDS * work_per_row(shape) * n as f64 / 3.0);
+    parallel::for_each(threads, out.chunks_mut(CHUNK * k).enumerate(), |(chunk, out)| {
+        match Block::new(shape, n.min(MOST_ROWS), false) {
+            Ok(mut block) => {
+                for (i, out) in out.chunks_mut(MOST_ROWS * k).enumerate() {
+                    block.predict(shape, parameters, x, chunk * CHUNK + i * MOST_ROWS, logits, out);
+                }
+            }
+            Err(error) => *failure.lock().unwrap_or_else(PoisonError::into_inner) = Err(error),
+        }
+    });
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// By what the best epoch is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// The validation loss, or without validation the training loss.
+    Loss,
+    /// The validation error.
+    Error,
+    /// What the observer says; larger is better.
+    Score,
+}
+
+/// When a run ends and what it returns.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// The most epochs.
+    pub epochs: usize,
+    /// Stop after so many epochs in a row without progress.
+    pub patience: Option<usize>,
+    /// Progress is being better by more than this.
+    pub min_delta: f64,
+    /// By what.
+    pub selection: Selection,
+    /// Return the best epoch's parameters rather than the last one's.
+    pub restore_best: bool,
+}
+
+/// What is known after an epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    /// The mean loss over the epoch's rows, each before its step.
+    pub loss: f64,
+    /// The mean loss over the validation rows after the epoch; NaN without validation.
+    pub validation_loss: f64,
+    /// The learning rate.
+    pub learning_rate: f64,
+    /// Since the run began.
+    pub seconds: f64,
+}
+
+/// What an observer answers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Verdict {
+    /// Whether to stop.
+    pub stop: bool,
+    /// For [`Selection::Score`].
+    pub score: f64,
+}
+
+/// Told of every epoch: its number (from 1), its record, and the parameters after it.
+pub type Observe<'a, T> = &'a mut dyn FnMut(usize, &Record, &[T]) -> Verdict;
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// All epochs done.
+    Epochs,
+    /// No progress for `patience` epochs.
+    Patience,
+    /// The observer said so.
+    Callback,
+    /// The loss was not finite.
+    Diverged,
+    /// The interrupt said so.
+    Interrupted,
+}
+
+/// A finished run.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// One record an epoch.
+    pub records: Vec<Record>,
+    /// The epoch (from 1) of the least loss or error, or the largest score; 0 if no epoch was finished.
+    pub best_epoch: usize,
+    /// Why it ended.
+    pub stop_reason: StopReason,
+}
+
+/// Trains `parameters` in place. With validation (or a score) and `restore_best` the best epoch's parameters are
+/// returned; otherwise the last ones, or, after a divergence, those of the best epoch.
+///
+/// # Errors
+/// If no epoch was finite; the parameters are then what they were.
+pub fn fit<T: Real>(
+    trainer: &mut Trainer<T>,
+    parameters: &mut [T],
+    memory: &mut Memory<T>,
+    validation: Option<&Data<T>>,
+    plan: &Plan,
+    observe: Observe<T>,
+) -> Result<History> {
+    let began = Instant::now();
+    let settings = trainer.settings;
+    let choosing = plan.restore_best && (validation.is_some() || plan.selection == Selection::Score);
+    let mut kept: Vec<T> = zeros(parameters.len())?;
+    kept.copy_from_slice(parameters);
+    let mut history = History { records: Vec::new(), best_epoch: 0, stop_reason: StopReason::Epochs };
+    let (mut best, mut bar, mut waited) = (f64::INFINITY, f64::INFINITY, 0);
+    for epoch in 1..=plan.epochs {
+        let Some([loss, weight]) = trainer.epoch(parameters, memory) else {
+            history.stop_reason = StopReason::Interrupted;
+            break;
+        };
+        let [validation_loss, error] = match validation {
+            Some(data) => evaluate(trainer.shape, settings.loss, parameters, data, settings.n_threads)?,
+            None => [f64::NAN; 2],
+        };
+        let record = Record {
+            loss: loss / weight,
+            validation_loss,
+            learning_rate: settings.optimizer.learning_rate,
+            seconds: began.elapsed().as_secs_f64(),
+        };
+        history.records.push(record);
+        let verdict = observe(epoch, &record, parameters);
+        let watched = if validation.is_some() { validation_loss } else { record.loss };
+        let finite =
+            record.loss.is_finite() && watched.is_finite() && parameters.iter().all(|p| p.is_finite());
+        if !finite {
+            history.stop_reason = StopReason::Diverged;
+            break;
+        }
+        let criterion = match plan.selection {
+            Selection::Loss => watched,
+            Selection::Error => error,
+            Selection::Score => -verdict.score,
+        };
+        if criterion < best {
+            best = criterion;
+            history.best_epoch = epoch;
+            kept.copy_from_slice(parameters);
+        }
+        if criterion < bar - plan.min_delta {
+            (bar, waited) = (criterion, 0);
+        } else {
+            waited += 1;
+        }
+        if verdict.stop {
+            history.stop_reason = StopReason::Callback;
+            break;
+        }
+        if plan.patience.is_some_and(|patience| waited >= patience) {
+            history.stop_reason = StopReason::Patience;
+            break;
+        }
+    }
+    let diverged = history.stop_reason == StopReason::Diverged;
+    if diverged || choosing && history.best_epoch > 0 {
+        parameters.copy_from_slice(&kept);
+    }
+    if diverged && history.best_epoch == 0 { Err(Error::Diverged) } else { Ok(history) }
+}

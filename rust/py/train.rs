@@ -1,0 +1,457 @@
+//! Networks and their training, as `training.py` sees them.
+
+use super::array::{Table, is, view, view_mut};
+use super::core;
+use crate::error::Result;
+use crate::mlp::activation::Activation;
+use crate::mlp::data::{Data, Names, TRAINING, VALIDATION};
+use crate::mlp::loss::Loss;
+use crate::mlp::optim::{Optimizer, Rule, State};
+use crate::mlp::train::{self, Memory, Plan, Selection, StopReason, Verdict};
+use crate::mlp::{self, Initializer, Output};
+use crate::random::Seed;
+use crate::simd::Real;
+use numpy::{Element, PyArray1, PyUntypedArray};
+use pyo3::exceptions::{PyMemoryError, PyValueError};
+use pyo3::prelude::*;
+use std::cell::{Cell, RefCell};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The value that a table of public names holds for `name`.
+pub fn named<T: Copy>(names: &[(&str, T)], argument: &str, name: &str) -> PyResult<T> {
+    names.iter().find(|(known, _)| *known == name).map(|(_, value)| *value).ok_or_else(|| {
+        let known: Vec<&str> = names.iter().map(|(known, _)| *known).collect();
+        PyValueError::new_err(format!("{argument} is {name:?}, but must be one of {}", known.join(", ")))
+    })
+}
+
+/// Calls `$body` with `$T` as the element type of the array, which is float32 or float64.
+macro_rules! with_dtype {
+    ($array:expr, $T:ident => $body:expr) => {
+        if is::<f32>($array) {
+            type $T = f32;
+            $body
+        } else {
+            type $T = f64;
+            $body
+        }
+    };
+}
+
+/// The layers of a network.
+#[pyclass(frozen)]
+pub struct Shape(mlp::Shape);
+
+#[pymethods]
+impl Shape {
+    #[new]
+    fn new(sizes: Vec<usize>, activations: Vec<String>, output: &str) -> PyResult<Shape> {
+        let activations = activations.iter().map(|name| named(&Activation::NAMES, "activation", name));
+        let activations = activations.collect::<PyResult<Vec<_>>>()?;
+        let output = named(&Output::NAMES, "output", output)?;
+        let shape = mlp::Shape { sizes, activations, output };
+        // At most as many numbers as memory can address, with room for what training keeps beside them.
+        match shape.n_parameters() {
+            Some(n) if n <= isize::MAX as usize / 64 => Ok(Shape(shape)),
+            _ => Err(PyMemoryError::new_err("sizes: the network has more parameters than memory can hold")),
+        }
+    }
+
+    /// The length of the parameter vector.
+    #[getter]
+    fn n_parameters(&self) -> usize {
+        self.0.n_parameters().unwrap_or(0)
+    }
+
+    /// The loss that goes with the output.
+    #[getter]
+    fn loss_name(&self) -> &'static str {
+        let auto = Loss::of_output(self.0.output);
+        Loss::NAMES.into_iter().find(|(_, loss)| *loss == auto).map_or("", |(name, _)| name)
+    }
+
+    /// Fills `vector` with a network's first parameters.
+    fn initialize(&self, initializer: &str, seed: Seed, vector: &Bound<'_, PyUntypedArray>) -> PyResult<()> {
+        let initializer = named(&Initializer::NAMES, "initializer", initializer)?;
+        with_dtype!(vector, T => {
+            let parameters = view_mut::<T>(vector)?;
+            core(vector.py(), parameters.len() > 1000, || initializer.fill(&self.0, seed, parameters));
+        });
+        Ok(())
+    }
+
+    /// Fills `out` with predictions for the rows of `x`, or with their logits.
+    #[pyo3(signature = (vector, x, logits, n_threads, out))]
+    fn predict(
+        &self,
+        vector: &Bound<'_, PyUntypedArray>,
+        x: &Bound<'_, PyUntypedArray>,
+        logits: bool,
+        n_threads: Option<usize>,
+        out: &Bound<'_, PyUntypedArray>,
+    ) -> PyResult<()> {
+        let rows = super::array::rows(x)?;
+        with_dtype!(vector, T => {
+            let (parameters, out) = (view::<T>(vector)?, view_mut::<T>(out)?);
+            let long = rows.n_rows() * parameters.len() > 100_000;
+            core(vector.py(), long, || {
+                rows.check_finite::<T>("X")?;
+                train::predict(&self.0, parameters, &rows, logits, n_threads, out)
+            })?;
+        });
+        Ok(())
+    }
+
+    /// The weighted mean loss.
+    fn loss(
+        &self,
+        vector: &Bound<'_, PyUntypedArray>,
+        table: Table<'_>,
+        settings: &Settings,
+    ) -> PyResult<f64> {
+        let settings = &settings.0;
+        with_dtype!(vector, T => {
+            let (parameters, data) = (view::<T>(vector)?, table.data::<T>(&self.0)?);
+            let [loss, _] = core(vector.py(), true, || {
+                data.check(&self.0, settings.loss, TRAINING)?;
+                data.check_weight(TRAINING)?;
+                train::evaluate(&self.0, settings.loss, parameters, &data, settings.n_threads)
+            })?;
+            Ok(loss)
+        })
+    }
+
+    /// The weighted mean loss; `out` becomes its gradient.
+    fn gradient(
+        &self,
+        vector: &Bound<'_, PyUntypedArray>,
+        table: Table<'_>,
+        settings: &Settings,
+        out: &Bound<'_, PyUntypedArray>,
+    ) -> PyResult<f64> {
+        with_dtype!(vector, T => {
+            let (parameters, data) = (view::<T>(vector)?, table.data::<T>(&self.0)?);
+            let out = view_mut::<T>(out)?;
+            Ok(core(vector.py(), true, || {
+                data.check(&self.0, settings.0.loss, TRAINING)?;
+                data.check_weight(TRAINING)?;
+                train::gradient(&self.0, &settings.0, parameters, &data, out)
+            })?)
+        })
+    }
+}
+
+/// What stays the same during a run.
+#[pyclass(frozen)]
+pub struct Settings(train::Settings);
+
+#[pymethods]
+impl Settings {
+    #[new]
+    #[allow(clippy::too_many_arguments, reason = "each is a setting")]
+    #[pyo3(signature = (shape, loss, optimizer, batch_size, shuffle, l2, seed, n_threads))]
+    fn new(
+        shape: &Shape,
+        loss: &str,
+        optimizer: (String, f64, f64, f64, f64, f64, bool),
+        batch_size: usize,
+        shuffle: bool,
+        l2: f64,
+        seed: Seed,
+        n_threads: Option<usize>,
+    ) -> PyResult<Settings> {
+        let output = shape.0.output;
+        let loss = if loss == "auto" { Loss::of_output(output) } else { named(&Loss::NAMES, "loss", loss)? };
+        if !loss.fits(output) {
+            let name = |output| {
+                Output::NAMES.into_iter().find(|(_, known)| *known == output).map_or("", |(name, _)| name)
+            };
+            let fitting: Vec<&str> =
+                Loss::NAMES.into_iter().filter(|(_, loss)| loss.fits(output)).map(|(name, _)| name).collect();
+            return Err(PyValueError::new_err(format!(
+                "loss does not go with the output {:?}, for which it must be one of {}",
+                name(output),
+                fitting.join(", ")
+            )));
+        }
+        let (kind, learning_rate, weight_decay, first, second, epsilon, nesterov) = optimizer;
+        let rule = match kind.as_str() {
+            "adam" => Rule::Adam { beta_1: first, beta_2: second, epsilon },
+            _ => Rule::Sgd { momentum: first, nesterov },
+        };
+        let optimizer = Optimizer { rule, learning_rate, weight_decay };
+        Ok(Settings(train::Settings { loss, optimizer, batch_size, shuffle, l2, seed, n_threads }))
+    }
+}
+
+/// What a run remembers, in either element type.
+enum Remembered {
+    F32(Memory<f32>),
+    F64(Memory<f64>),
+}
+
+/// What native training needs of an element type: its place among the remembered.
+trait Trained: Real + Element {
+    fn memory(remembered: &mut Remembered) -> Option<&mut Memory<Self>>;
+    fn remember(memory: Memory<Self>) -> Remembered;
+}
+
+impl Trained for f32 {
+    fn memory(remembered: &mut Remembered) -> Option<&mut Memory<f32>> {
+        if let Remembered::F32(memory) = remembered { Some(memory) } else { None }
+    }
+    fn remember(memory: Memory<f32>) -> Remembered {
+        Remembered::F32(memory)
+    }
+}
+
+impl Trained for f64 {
+    fn memory(remembered: &mut Remembered) -> Option<&mut Memory<f64>> {
+        if let Remembered::F64(memory) = remembered { Some(memory) } else { None }
+    }
+    fn remember(memory: Memory<f64>) -> Remembered {
+        Remembered::F64(memory)
+    }
+}
+
+/// The state of a `Trainer`: moments, step and epoch counters.
+#[pyclass(frozen)]
+pub struct TrainerState(Mutex<Remembered>);
+
+/// (first moments, second moments, β powers, epochs): what a pickle holds.
+type Parts<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, [f64; 2], u64);
+
+#[pymethods]
+impl TrainerState {
+    /// The state before the first step.
+    #[staticmethod]
+    fn fresh(
+        shape: &Shape,
+        settings: &Settings,
+        vector: &Bound<'_, PyUntypedArray>,
+    ) -> PyResult<TrainerState> {
+        with_dtype!(vector, T => {
+            let state = settings.0.optimizer.init::<T>(shape.n_parameters())?;
+            Ok(TrainerState(Mutex::new(T::remember(Memory { state, epochs: 0 }))))
+        })
+    }
+
+    /// The state that `parts` described.
+    #[staticmethod]
+    fn from_parts(
+        first: &Bound<'_, PyUntypedArray>,
+        second: &Bound<'_, PyUntypedArray>,
+        powers: [f64; 2],
+        epochs: u64,
+    ) -> PyResult<TrainerState> {
+        with_dtype!(first, T => {
+            let state = State { first: view::<T>(first)?.to_vec(), second: view::<T>(second)?.to_vec(), powers };
+            Ok(TrainerState(Mutex::new(T::remember(Memory { state, epochs }))))
+        })
+    }
+
+    fn parts<'py>(&self, py: Python<'py>) -> Parts<'py> {
+        fn of<'py, T: Trained>(py: Python<'py>, memory: &Memory<T>) -> Parts<'py> {
+            let array = |values: &[T]| PyArray1::from_slice(py, values).into_any();
+            (array(&memory.state.first), array(&memory.state.second), memory.state.powers, memory.epochs)
+        }
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Remembered::F32(memory) => of(py, memory),
+            Remembered::F64(memory) => of(py, memory),
+        }
+    }
+
+    /// One step on all rows (or with `epoch` an epoch of steps): the parameters in `vector` change; the mean loss.
+    fn advance(
+        &self,
+        shape: &Shape,
+        settings: &Settings,
+        vector: &Bound<'_, PyUntypedArray>,
+        table: Table<'_>,
+        epoch: bool,
+    ) -> PyResult<f64> {
+        with_dtype!(vector, T => self.advance_as::<T>(&shape.0, &settings.0, vector, &table, epoch))
+    }
+}
+
+impl TrainerState {
+    fn advance_as<T: Trained>(
+        &self,
+        shape: &mlp::Shape,
+        settings: &train::Settings,
+        vector: &Bound<'_, PyUntypedArray>,
+        table: &Table<'_>,
+        epoch: bool,
+    ) -> PyResult<f64> {
+        let (parameters, data) = (view_mut::<T>(vector)?, table.data::<T>(shape)?);
+        let py = vector.py();
+        let main = on_main_thread(py)?;
+        let long = epoch || data.len() * parameters.len() > 10_000;
+        let (sums, error) = core(py, long, || -> Result<_> {
+            let signals = Signals::new(main);
+            let interrupt = || signals.pending();
+            data.check(shape, settings.loss, TRAINING)?;
+            let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(memory) = T::memory(&mut remembered) else {
+                return Ok((None, Some(PyValueError::new_err("the network's dtype is not the trainer's"))));
+            };
+            let batch = train::Settings { batch_size: data.len(), ..settings.clone() };
+            let settings = if epoch { settings } else { &batch };
+            let sums = train::with_trainer(shape, settings, &data, 1, &interrupt, |trainer| {
+                Ok(if epoch {
+                    trainer.epoch(parameters, memory)
+                } else {
+                    trainer.step_on_all(parameters, memory)
+                })
+            })?;
+            Ok((sums, signals.error.into_inner()))
+        })?;
+        match (error, sums) {
+            (Some(error), _) => Err(error),
+            (None, Some([loss, weight])) => Ok(loss / weight),
+            (None, None) => Err(pyo3::exceptions::PyKeyboardInterrupt::new_err(())),
+        }
+    }
+}
+
+/// Whether this is the thread to which Python gives its signals.
+fn on_main_thread(py: Python<'_>) -> PyResult<bool> {
+    let threading = py.import("threading")?;
+    let [here, main] = ["current_thread", "main_thread"].map(|name| threading.call_method0(name));
+    Ok(here?.is(&main?))
+}
+
+/// Asks Python for signals every 50 ms at most, on its main thread only.
+struct Signals {
+    main: bool,
+    asked: Cell<Instant>,
+    error: RefCell<Option<PyErr>>,
+}
+
+impl Signals {
+    fn new(main: bool) -> Signals {
+        Signals { main, asked: Cell::new(Instant::now()), error: RefCell::new(None) }
+    }
+
+    /// Whether a handler raised; its exception is then in `error`.
+    fn pending(&self) -> bool {
+        if self.main
+            && self.error.borrow().is_none()
+            && self.asked.get().elapsed() > Duration::from_millis(40)
+        {
+            if let Err(error) = Python::attach(|py| py.check_signals()) {
+                *self.error.borrow_mut() = Some(error);
+            }
+            self.asked.set(Instant::now());
+        }
+        self.error.borrow().is_some()
+    }
+}
+
+/// A finished run: losses, validation losses, learning rates and seconds by epoch; the best epoch; why it stopped; and
+/// the exception that ended it.
+type Finished<'py> = ([Bound<'py, PyArray1<f64>>; 4], usize, &'static str, Option<PyErr>);
+
+/// Trains the parameters in `vector`. `observe`, if any, is called after each epoch with (epoch, loss,
+/// validation_loss, learning_rate, seconds, parameters) and answers (stop, score).
+#[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "a run's whole description")]
+#[pyo3(signature = (shape, settings, vector, table, validation, plan, observe))]
+pub fn fit<'py>(
+    shape: &Shape,
+    settings: &Settings,
+    vector: &Bound<'py, PyUntypedArray>,
+    table: Table<'py>,
+    validation: Option<Table<'py>>,
+    plan: (usize, Option<usize>, f64, String, bool),
+    observe: Option<Py<PyAny>>,
+) -> PyResult<Finished<'py>> {
+    let (epochs, patience, min_delta, selection, restore_best) = plan;
+    let names = [("loss", Selection::Loss), ("error", Selection::Error), ("score", Selection::Score)];
+    let selection = named(&names, "selection", &selection)?;
+    let plan = Plan { epochs, patience, min_delta, selection, restore_best };
+    with_dtype!(vector, T => fit_as::<T>(&shape.0, &settings.0, vector, &table, validation.as_ref(), &plan, observe))
+}
+
+fn fit_as<'py, T: Trained>(
+    shape: &mlp::Shape,
+    settings: &train::Settings,
+    vector: &Bound<'py, PyUntypedArray>,
+    table: &Table<'py>,
+    validation: Option<&Table<'py>>,
+    plan: &Plan,
+    observe: Option<Py<PyAny>>,
+) -> PyResult<Finished<'py>> {
+    let py = vector.py();
+    let parameters = view_mut::<T>(vector)?;
+    let data = table.data::<T>(shape)?;
+    let validation = validation.map(|table| table.data::<T>(shape)).transpose()?;
+    let main = on_main_thread(py)?;
+    let (history, error) = core(py, true, || -> Result<_> {
+        let check = |data: &Data<T>, names: Names| {
+            data.check(shape, settings.loss, names)?;
+            data.check_weight(names)
+        };
+        check(&data, TRAINING)?;
+        validation.as_ref().map(|data| check(data, VALIDATION)).transpose()?;
+        let signals = Signals::new(main);
+        let interrupt = || signals.pending();
+        let mut tell = |epoch: usize, record: &train::Record, parameters: &[T]| {
+            let Some(observe) = &observe else { return Verdict { stop: signals.pending(), score: 0.0 } };
+            let answer = Python::attach(|py| {
+                let parameters = PyArray1::from_slice(py, parameters);
+                let told = (
+                    epoch,
+                    record.loss,
+                    record.validation_loss,
+                    record.learning_rate,
+                    record.seconds,
+                    parameters,
+                );
+                observe.bind(py).call1(told)?.extract::<(bool, f64)>()
+            });
+            match answer {
+                Ok((stop, score)) => Verdict { stop, score },
+                Err(error) => {
+                    *signals.error.borrow_mut() = Some(error);
+                    Verdict { stop: true, score: f64::NAN }
+                }
+            }
+        };
+        let mut memory = Memory { state: settings.optimizer.init(parameters.len())?, epochs: 0 };
+        let history = train::with_trainer(shape, settings, &data, plan.epochs, &interrupt, |trainer| {
+            train::fit(trainer, parameters, &mut memory, validation.as_ref(), plan, &mut tell)
+        });
+        match (history, signals.error.into_inner()) {
+            // A run without one finite epoch that an exception ended: the exception tells more.
+            (Err(_), Some(error)) => Ok((None, Some(error))),
+            (history, error) => Ok((Some(history?), error)),
+        }
+    })?;
+    let Some(history) = history else { return Err(error.expect("an exception takes the history's place")) };
+    let column =
+        |value: fn(&train::Record) -> f64| PyArray1::from_iter(py, history.records.iter().map(value));
+    let columns = [
+        column(|r| r.loss),
+        column(|r| r.validation_loss),
+        column(|r| r.learning_rate),
+        column(|r| r.seconds),
+    ];
+    let reason = match history.stop_reason {
+        StopReason::Epochs => "epochs",
+        StopReason::Patience => "patience",
+        StopReason::Callback => "callback",
+        StopReason::Diverged => "diverged",
+        StopReason::Interrupted => "interrupted",
+    };
+    Ok((columns, history.best_epoch, reason, error))
+}
+
+/// Fills `out` with a permutation of 0..n: the order in which rows are drawn for validation.
+#[pyfunction]
+pub fn split_order(seed: Seed, out: &Bound<'_, PyUntypedArray>) -> PyResult<()> {
+    let out = view_mut::<u32>(out)?;
+    crate::random::Stream::new(seed, crate::random::Purpose::Split, 0, 0).permutation(out);
+    Ok(())
+}
