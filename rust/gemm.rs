@@ -148,21 +148,58 @@ unsafe fn tile<S: Simd, T: Real, const R: usize, const V: usize>(
     }
 }
 
-/// `to[j][i] = from[i][j]` for `rows` × `columns` elements of `from`; rows are `to_row` and `from_row` apart.
-pub fn transpose<T: Copy>(
-    to: &mut [T],
-    to_row: usize,
-    from: &[T],
-    from_row: usize,
-    rows: usize,
-    columns: usize,
-) {
-    // Squares of 8 × 8: every cache line is touched once.
-    for i in (0..rows).step_by(8) {
-        for j in (0..columns).step_by(8) {
-            for i in i..(i + 8).min(rows) {
-                for j in j..(j + 8).min(columns) {
-                    to[j * to_row + i] = from[i * from_row + j];
+/// `to[j][i] = from[i][j]` for `rows` × `columns` elements of `from`.
+pub struct Transpose<'a, T> {
+    /// `columns` rows, `to_row` apart. Where a row has room for whole vectors, the places after `rows` become zeros.
+    pub to: &'a mut [T],
+    /// See [`Transpose::to`].
+    pub to_row: usize,
+    /// `rows` rows, `from_row` apart, readable up to the next multiple of `T::LANES` elements.
+    pub from: &'a [T],
+    /// See [`Transpose::from`].
+    pub from_row: usize,
+    /// Rows of `from`.
+    pub rows: usize,
+    /// Columns of `from`.
+    pub columns: usize,
+}
+
+impl<T: Real> Kernel for Transpose<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        // Squares of LANES × LANES: zipping rows that are half the square apart, log₂ LANES times, turns it.
+        for row in (0..self.rows).step_by(T::LANES) {
+            for column in (0..self.columns).step_by(T::LANES) {
+                let mut square = [T::Vector::<S>::splat(T::ZERO); 16];
+                let mut i = 0;
+                while i < T::LANES.min(self.rows - row) {
+                    square[i] = T::Vector::<S>::from_slice(&self.from[(row + i) * self.from_row + column..]);
+                    i += 1;
+                }
+                let mut distance = 1;
+                while distance < T::LANES {
+                    let mut zipped = square;
+                    let mut i = 0;
+                    while i < T::LANES / 2 {
+                        let [first, second] = square[i].zip(square[i + T::LANES / 2]);
+                        zipped[2 * i] = first;
+                        zipped[2 * i + 1] = second;
+                        i += 1;
+                    }
+                    square = zipped;
+                    distance *= 2;
+                }
+                let room = self.to_row - row;
+                let mut j = 0;
+                while j < T::LANES.min(self.columns - column) {
+                    let place = (column + j) * self.to_row + row;
+                    if room >= T::LANES {
+                        square[j].copy_to(&mut self.to[place..]);
+                    } else {
+                        square[j].copy_to_partial(&mut self.to[place..place + room]);
+                    }
+                    j += 1;
                 }
             }
         }
@@ -202,21 +239,11 @@ mod tests {
                     let blank = vec![T::of(9.0); m * (n + 2)];
                     for level in Level::ALL.into_iter().filter(|level| level.set()) {
                         let mut c = blank.clone();
-                        let product = |c| Product {
-                            c,
-                            c_row: n + 2,
-                            a: &a,
-                            a_row,
-                            a_col,
-                            b: &b,
-                            b_row,
-                            start,
-                            m,
-                            n,
-                            k,
-                        };
-                        let expected = naive(&product(&mut c), fma);
-                        dispatch(product(&mut c));
+                        let c_row = n + 2;
+                        let product =
+                            Product { c: &mut c, c_row, a: &a, a_row, a_col, b: &b, b_row, start, m, n, k };
+                        let expected = naive(&product, fma);
+                        dispatch(product);
                         assert!(c == expected, "{level:?} {m} {n} {k}");
                     }
                 }
@@ -231,15 +258,27 @@ mod tests {
         check::<f64>(f64::mul_add);
     }
 
-    #[test]
-    fn a_transpose_turns_rows_into_columns() {
-        let from: Vec<usize> = (0..11 * 20).collect();
-        let mut to = vec![0; 19 * 12];
-        transpose(&mut to, 12, &from, 20, 11, 19);
-        for i in 0..11 {
-            for j in 0..19 {
-                assert_eq!(to[j * 12 + i], from[i * 20 + j]);
+    fn check_transpose<T: Real>() {
+        let before = Level::current();
+        for (rows, columns, to_row) in [(1, 1, 1), (11, 19, 12), (16, 16, 16), (33, 5, 48), (3, 40, 3)] {
+            let from_row = padded::<T>(columns);
+            let from: Vec<T> = (0..rows * from_row).map(|i| T::of(i as f64)).collect();
+            for level in Level::ALL.into_iter().filter(|level| level.set()) {
+                let mut to = vec![T::ZERO; columns * to_row];
+                dispatch(Transpose { to: &mut to, to_row, from: &from, from_row, rows, columns });
+                for i in 0..rows {
+                    for j in 0..columns {
+                        assert!(to[j * to_row + i] == from[i * from_row + j], "{level:?} {rows} {columns}");
+                    }
+                }
             }
         }
+        before.set();
+    }
+
+    #[test]
+    fn a_transpose_turns_rows_into_columns_at_every_level() {
+        check_transpose::<f32>();
+        check_transpose::<f64>();
     }
 }

@@ -9,7 +9,7 @@ use super::data::{Data, Targets};
 use super::loss::{Loss, LossAndGradient, Predict};
 use super::{Dense, Output, Shape};
 use crate::error::Result;
-use crate::gemm::{Product, padded, row_length, transpose};
+use crate::gemm::{Product, Transpose, padded, row_length};
 use crate::parallel::zeros;
 use crate::rows::Rows;
 use crate::simd::{Real, dispatch};
@@ -109,7 +109,7 @@ impl<T: Real> Block<T> {
         if !logits {
             dispatch(Predict { output: self.output, z, row: self.row, k, n });
         }
-        transpose(out, k, z, self.row, k, n);
+        dispatch(Transpose { to: out, to_row: k, from: z, from_row: self.row, rows: k, columns: n });
     }
 
     /// The losses of the numbered rows, weighted and added in their order. The logits become
@@ -182,7 +182,14 @@ impl<T: Real> Block<T> {
             let (inputs, outputs) = self.values.split_at_mut(l + 1);
             let delta = &outputs[0];
             let turned_row = padded::<T>(layer.outputs);
-            transpose(&mut self.turned, turned_row, delta, self.row, layer.outputs, n);
+            dispatch(Transpose {
+                to: &mut self.turned,
+                to_row: turned_row,
+                from: delta,
+                from_row: self.row,
+                rows: layer.outputs,
+                columns: n,
+            });
             // dW[i][o] = Σₛ x[i][s]·δ[o][s]
             dispatch(Product {
                 c: &mut gradient[layer.weights.clone()],

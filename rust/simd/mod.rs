@@ -117,6 +117,9 @@ pub trait Vector:
     /// The representations shifted right, zeros coming in.
     fn bits_shr(self, by: i32) -> Self;
 
+    /// The lanes of both in turn, self[0], other[0], self[1], …: the first `LANES` of them and the last.
+    fn zip(self, other: Self) -> [Self; 2];
+
     /// The lanes of the first `LANES` elements of `from`.
     #[inline(always)]
     fn from_slice(from: &[Self::Scalar]) -> Self {

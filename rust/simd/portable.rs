@@ -179,6 +179,14 @@ macro_rules! portable_vector {
                 each_lane!(self, other, N, i => $t::from_bits(self.0[i].to_bits().wrapping_sub(other.0[i].to_bits())))
             }
             #[inline(always)]
+            fn zip(self, other: Self) -> [Self; 2] {
+                let mut both = [self; 2];
+                for i in 0..2 * N {
+                    both[i / N].0[i % N] = if i % 2 == 0 { self.0[i / 2] } else { other.0[i / 2] };
+                }
+                both
+            }
+            #[inline(always)]
             fn bits_shl(self, by: i32) -> Self {
                 each_lane!(self, self, N, i => $t::from_bits(self.0[i].to_bits() << by))
             }

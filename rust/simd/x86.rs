@@ -176,7 +176,7 @@ macro_rules! vector {
         $vector:ty, $t:ident, lanes $lanes:literal, registers [$($i:tt)*], mask $mask:ty = |$m:ident| $wrap:expr,
         $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
         $sqrt:ident $max:ident $min:ident $cmp:ident $blend:ident $and:ident $or:ident $xor:ident
-        $to_int:ident $from_int:ident $iadd:ident $isub:ident $sll:ident $srl:ident
+        $to_int:ident $from_int:ident $iadd:ident $isub:ident $sll:ident $srl:ident $zip:ident
     ) => {
         operator!($vector, [$($i)*], Add add $add);
         operator!($vector, [$($i)*], Sub sub $sub);
@@ -266,6 +266,10 @@ macro_rules! vector {
                 call!(Registers([$($from_int($isub($to_int(self.0[$i]), $to_int(other.0[$i])))),*]))
             }
             #[inline(always)]
+            fn zip(self, other: Self) -> [Self; 2] {
+                call!($zip(self, other))
+            }
+            #[inline(always)]
             fn bits_shl(self, by: i32) -> Self {
                 call!(Registers([$($from_int($sll($to_int(self.0[$i]), _mm_cvtsi32_si128(by)))),*]))
             }
@@ -290,33 +294,72 @@ blend!(blend_256d, __m256d, Registers<__m256d, 2>, |m, i, yes, no| _mm256_blendv
 blend!(blend_512, __m512, [__mmask16; 1], |m, i, yes, no| _mm512_mask_blend_ps(m[i], no, yes));
 blend!(blend_512d, __m512d, [__mmask8; 1], |m, i, yes, no| _mm512_mask_blend_pd(m[i], no, yes));
 
+/// Interleaves within 128 bits, then puts the halves in order; the lower register of `a` and `b` makes the first vector.
+macro_rules! zip_256 {
+    ($name:ident, $vector:ty, $low:ident $high:ident $halves:ident) => {
+        #[inline(always)]
+        unsafe fn $name(a: $vector, b: $vector) -> [$vector; 2] {
+            let mut both = [a, b];
+            for i in 0..2 {
+                call!({
+                    let (low, high) = ($low(a.0[i], b.0[i]), $high(a.0[i], b.0[i]));
+                    both[i] = Registers([$halves::<0x20>(low, high), $halves::<0x31>(low, high)]);
+                })
+            }
+            both
+        }
+    };
+}
+zip_256!(zip_256, Registers<__m256, 2>, _mm256_unpacklo_ps _mm256_unpackhi_ps _mm256_permute2f128_ps);
+zip_256!(zip_256d, Registers<__m256d, 2>, _mm256_unpacklo_pd _mm256_unpackhi_pd _mm256_permute2f128_pd);
+
+#[inline(always)]
+unsafe fn zip_512(a: Registers<__m512, 1>, b: Registers<__m512, 1>) -> [Registers<__m512, 1>; 2] {
+    call!({
+        let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+        let (a, b) = (a.0[0], b.0[0]);
+        [Registers([_mm512_permutex2var_ps(a, low, b)]), Registers([_mm512_permutex2var_ps(a, high, b)])]
+    })
+}
+
+#[inline(always)]
+unsafe fn zip_512d(a: Registers<__m512d, 1>, b: Registers<__m512d, 1>) -> [Registers<__m512d, 1>; 2] {
+    call!({
+        let low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+        let high = _mm512_add_epi64(low, _mm512_set1_epi64(4));
+        let (a, b) = (a.0[0], b.0[0]);
+        [Registers([_mm512_permutex2var_pd(a, low, b)]), Registers([_mm512_permutex2var_pd(a, high, b)])]
+    })
+}
+
 vector!(
     Registers<__m256, 2>, f32, lanes 16, registers [0 1], mask Registers<__m256, 2> = |m| Registers(m),
     _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
     _mm256_fmadd_ps _mm256_sqrt_ps _mm256_max_ps _mm256_min_ps _mm256_cmp_ps blend_256 _mm256_and_ps _mm256_or_ps
     _mm256_xor_ps _mm256_castps_si256 _mm256_castsi256_ps _mm256_add_epi32 _mm256_sub_epi32 _mm256_sll_epi32
-    _mm256_srl_epi32
+    _mm256_srl_epi32 zip_256
 );
 vector!(
     Registers<__m256d, 2>, f64, lanes 8, registers [0 1], mask Registers<__m256d, 2> = |m| Registers(m),
     _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
     _mm256_fmadd_pd _mm256_sqrt_pd _mm256_max_pd _mm256_min_pd _mm256_cmp_pd blend_256d _mm256_and_pd _mm256_or_pd
     _mm256_xor_pd _mm256_castpd_si256 _mm256_castsi256_pd _mm256_add_epi64 _mm256_sub_epi64 _mm256_sll_epi64
-    _mm256_srl_epi64
+    _mm256_srl_epi64 zip_256d
 );
 vector!(
     Registers<__m512, 1>, f32, lanes 16, registers [0], mask [__mmask16; 1] = |m| m,
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps
     _mm512_fmadd_ps _mm512_sqrt_ps _mm512_max_ps _mm512_min_ps _mm512_cmp_ps_mask blend_512 _mm512_and_ps
     _mm512_or_ps _mm512_xor_ps _mm512_castps_si512 _mm512_castsi512_ps _mm512_add_epi32 _mm512_sub_epi32
-    _mm512_sll_epi32 _mm512_srl_epi32
+    _mm512_sll_epi32 _mm512_srl_epi32 zip_512
 );
 vector!(
     Registers<__m512d, 1>, f64, lanes 8, registers [0], mask [__mmask8; 1] = |m| m,
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd
     _mm512_fmadd_pd _mm512_sqrt_pd _mm512_max_pd _mm512_min_pd _mm512_cmp_pd_mask blend_512d _mm512_and_pd
     _mm512_or_pd _mm512_xor_pd _mm512_castpd_si512 _mm512_castsi512_pd _mm512_add_epi64 _mm512_sub_epi64
-    _mm512_sll_epi64 _mm512_srl_epi64
+    _mm512_sll_epi64 _mm512_srl_epi64 zip_512d
 );
 
 macro_rules! words {
