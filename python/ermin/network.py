@@ -207,7 +207,7 @@ class MLP:
         """
         values = self._predict(X, logits=True)
         if self.output == "softmax":
-            return values.argmax(axis=1)
+            return np.argmax(values, axis=1).astype(np.int64, copy=False)
         if self.output == "sigmoid":
             return (values >= 0).astype(np.int64)
         return values

@@ -272,7 +272,8 @@ def fit(
     net._set_vector(vector)
     if error is not None:
         raise error
-    history = History(*curves, best_epoch=best_epoch, stop_reason=reason)
+    losses, validation_losses, learning_rates, seconds = curves
+    history = History(losses, validation_losses, learning_rates, seconds, best_epoch, reason)
     if reason == "diverged":
         warnings.warn(
             f"the loss was not finite in epoch {history.stopped_epoch}; the parameters of epoch {best_epoch} "
@@ -442,12 +443,18 @@ class Trainer:
         n_threads: int | None = None,
     ) -> None:
         self.net = net
-        self._options = (loss, optimizer, batch_size, shuffle, l2, _arrays.seed(rng), n_threads)
+        self._loss, self._optimizer, self._batch_size = loss, optimizer, batch_size
+        self._shuffle, self._l2, self._seed, self._n_threads = shuffle, l2, _arrays.seed(rng), n_threads
+        self._natives: dict[int, _core.Settings] = {}
         self._state = _core.TrainerState.fresh(net._shape, self._native(1), net._vector)
 
     def _native(self, n_rows: int) -> _core.Settings:
-        loss, optimizer, batch_size, *rest = self._options
-        return _settings(self.net, loss, optimizer, _batch_size(batch_size, n_rows), *rest)
+        """The settings for that many rows; the latest are kept, because steps in a loop have the same number."""
+        batch_size = _batch_size(self._batch_size, n_rows)
+        if batch_size not in self._natives:
+            options = (self._shuffle, self._l2, self._seed, self._n_threads)
+            self._natives = {batch_size: _settings(self.net, self._loss, self._optimizer, batch_size, *options)}
+        return self._natives[batch_size]
 
     def step(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """One step of the optimiser on all these rows as one batch.
@@ -487,9 +494,8 @@ class Trainer:
         return value
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"net": self.net, "options": self._options, "state": self._state.parts()}
+        return {**self.__dict__, "_natives": {}, "_state": self._state.parts()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.net = state["net"]
-        self._options = state["options"]
-        self._state = _core.TrainerState.from_parts(*state["state"])
+        self.__dict__.update(state)
+        self._state = _core.TrainerState.from_parts(*state["_state"])

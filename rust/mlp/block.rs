@@ -51,10 +51,15 @@ impl<T: Real> Block<T> {
             values,
             slopes: slopes.iter().map(|width| zeros(width * row)).collect::<Result<_>>()?,
             targets: zeros(shape.n_outputs() * row)?,
-            turned: zeros(back * widest_turned * capacity)?,
+            turned: zeros(back * widest_turned * row.min(MOST_ROWS))?,
             losses: zeros(row)?,
             scale: zeros(row)?,
         })
+    }
+
+    /// The most rows these buffers hold.
+    pub fn capacity(&self) -> usize {
+        self.losses.len().min(MOST_ROWS)
     }
 
     /// The logits of the numbered rows, feature-major, in the last of `values`.
@@ -268,6 +273,6 @@ impl<T: Real> Block<T> {
     ) -> [f64; 3] {
         let mut errors = 0.0;
         let total = self.losses(shape, loss, parameters, data, numbers, 1.0, Some(&mut errors));
-        [total, errors, numbers.iter().map(|number| data.weight(*number)).sum()]
+        [total, errors, data.weight_of(numbers)]
     }
 }

@@ -48,6 +48,14 @@ impl<T> Data<'_, T> {
     pub fn weight(&self, number: u32) -> f64 {
         self.weights.map_or(1.0, |weights| weights[number as usize])
     }
+
+    /// Σ weight of rows by their numbers.
+    pub fn weight_of(&self, numbers: &[u32]) -> f64 {
+        match self.weights {
+            Some(weights) => numbers.iter().map(|number| weights[*number as usize]).sum(),
+            None => numbers.len() as f64,
+        }
+    }
 }
 
 /// The public names of a table's parts, for errors.

@@ -49,10 +49,56 @@ pub struct Memory<T> {
 pub type Interrupt<'a> = &'a dyn Fn() -> bool;
 
 /// One member's buffers, and the gradient of its latest block.
-struct Worker<T> {
+pub struct Worker<T> {
     block: Block<T>,
     gradient: Vec<T>,
     loss: f64,
+}
+
+impl<T: Real> Worker<T> {
+    /// Buffers for blocks of up to `capacity` rows (at most [`MOST_ROWS`]).
+    pub fn new(shape: &Shape, capacity: usize) -> Result<Worker<T>> {
+        let n_parameters = shape.n_parameters().unwrap_or(usize::MAX);
+        Ok(Worker { block: Block::new(shape, capacity, true)?, gradient: zeros(n_parameters)?, loss: 0.0 })
+    }
+
+    /// How many rows a block may have.
+    pub fn capacity(&self) -> usize {
+        self.block.capacity()
+    }
+
+    /// Σ weight·loss of a block of rows, and in `self.gradient` the gradient of `factor` times it.
+    fn compute(
+        &mut self,
+        shape: &Shape,
+        loss: Loss,
+        parameters: &[T],
+        data: &Data<T>,
+        numbers: &[u32],
+        factor: f64,
+    ) {
+        self.loss = self.block.gradient(shape, loss, parameters, data, numbers, factor, &mut self.gradient);
+    }
+
+    /// A step on one block: see [`Trainer::step`].
+    pub fn step(
+        &mut self,
+        shape: &Shape,
+        settings: &Settings,
+        parameters: &mut [T],
+        memory: &mut Memory<T>,
+        data: &Data<T>,
+        numbers: &[u32],
+    ) -> [f64; 2] {
+        let weight = data.weight_of(numbers);
+        if weight == 0.0 {
+            return [0.0, 0.0];
+        }
+        self.compute(shape, settings.loss, parameters, data, numbers, 1.0 / weight);
+        let l2 = settings.l2 / weight;
+        settings.optimizer.update(&mut memory.state, shape, l2, &self.gradient, parameters);
+        [self.loss, weight]
+    }
 }
 
 /// What the team computes in a round: member m has block `first + m` of the batch.
@@ -80,8 +126,7 @@ impl<T: Real> Shared<'_, T> {
     }
 
     fn compute(&self, worker: &mut Worker<T>, parameters: &[T], numbers: &[u32], factor: f64) {
-        let Worker { block, gradient, loss } = worker;
-        *loss = block.gradient(self.shape, self.loss, parameters, self.data, numbers, factor, gradient);
+        worker.compute(self.shape, self.loss, parameters, self.data, numbers, factor);
     }
 
     /// The work of a member in a round.
@@ -137,10 +182,7 @@ pub fn with_trainer<T: Real, R>(
         blocks,
         if step < SHORTEST_SHARED_STEP { 0.0 } else { whole_run },
     );
-    let worker = |_| {
-        let block = Block::new(shape, batch.min(MOST_ROWS), true)?;
-        Ok(Mutex::new(Worker { block, gradient: zeros(n_parameters)?, loss: 0.0 }))
-    };
+    let worker = |_| Ok(Mutex::new(Worker::new(shape, batch.min(MOST_ROWS))?));
     let shared = Shared {
         shape,
         loss: settings.loss,
@@ -164,21 +206,18 @@ impl<T: Real> Trainer<'_, '_, T> {
         memory: &mut Memory<T>,
         numbers: &[u32],
     ) -> Option<[f64; 2]> {
-        let weight: f64 = numbers.iter().map(|number| self.shared.data.weight(*number)).sum();
+        let data = self.shared.data;
+        if numbers.len() <= MOST_ROWS {
+            let worker = &mut *self.shared.worker(0);
+            return Some(worker.step(self.shape, self.settings, parameters, memory, data, numbers));
+        }
+        let weight = data.weight_of(numbers);
         if weight == 0.0 {
             return Some([0.0, 0.0]);
         }
+        let loss = self.blocks(parameters, numbers, 1.0 / weight)?;
         let (optimizer, l2) = (&self.settings.optimizer, self.settings.l2 / weight);
-        let loss = if numbers.len() <= MOST_ROWS {
-            let worker = &mut *self.shared.worker(0);
-            self.shared.compute(worker, parameters, numbers, 1.0 / weight);
-            optimizer.update(&mut memory.state, self.shape, l2, &worker.gradient, parameters);
-            worker.loss
-        } else {
-            let loss = self.blocks(parameters, numbers, 1.0 / weight)?;
-            optimizer.update(&mut memory.state, self.shape, l2, &self.gradient, parameters);
-            loss
-        };
+        optimizer.update(&mut memory.state, self.shape, l2, &self.gradient, parameters);
         Some([loss, weight])
     }
 
@@ -281,7 +320,7 @@ pub fn gradient<T: Real>(
     let settings = &Settings { batch_size: data.len(), ..settings.clone() };
     with_trainer(shape, settings, data, 1, &|| false, |trainer| {
         let numbers = trainer.all_numbers();
-        let weight: f64 = numbers.iter().map(|number| data.weight(*number)).sum();
+        let weight = data.weight_of(&numbers);
         let loss = if numbers.len() <= MOST_ROWS {
             let worker = &mut *trainer.shared.worker(0);
             trainer.shared.compute(worker, parameters, &numbers, 1.0 / weight);

@@ -4,10 +4,11 @@ use super::array::{Table, is, view, view_mut};
 use super::core;
 use crate::error::Result;
 use crate::mlp::activation::Activation;
+use crate::mlp::block::MOST_ROWS;
 use crate::mlp::data::{Data, Names, TRAINING, VALIDATION};
 use crate::mlp::loss::Loss;
 use crate::mlp::optim::{Optimizer, Rule, State};
-use crate::mlp::train::{self, Memory, Plan, Selection, StopReason, Verdict};
+use crate::mlp::train::{self, Memory, Plan, Selection, StopReason, Verdict, Worker};
 use crate::mlp::{self, Initializer, Output};
 use crate::random::Seed;
 use crate::simd::Real;
@@ -185,33 +186,33 @@ impl Settings {
     }
 }
 
-/// What a run remembers, in either element type.
+/// What a run remembers, in either element type, and buffers for steps on single blocks.
 enum Remembered {
-    F32(Memory<f32>),
-    F64(Memory<f64>),
+    F32(Memory<f32>, Option<Worker<f32>>),
+    F64(Memory<f64>, Option<Worker<f64>>),
 }
 
 /// What native training needs of an element type: its place among the remembered.
 trait Trained: Real + Element {
-    fn memory(remembered: &mut Remembered) -> Option<&mut Memory<Self>>;
+    fn recall(remembered: &mut Remembered) -> Option<(&mut Memory<Self>, &mut Option<Worker<Self>>)>;
     fn remember(memory: Memory<Self>) -> Remembered;
 }
 
 impl Trained for f32 {
-    fn memory(remembered: &mut Remembered) -> Option<&mut Memory<f32>> {
-        if let Remembered::F32(memory) = remembered { Some(memory) } else { None }
+    fn recall(remembered: &mut Remembered) -> Option<(&mut Memory<f32>, &mut Option<Worker<f32>>)> {
+        if let Remembered::F32(memory, worker) = remembered { Some((memory, worker)) } else { None }
     }
     fn remember(memory: Memory<f32>) -> Remembered {
-        Remembered::F32(memory)
+        Remembered::F32(memory, None)
     }
 }
 
 impl Trained for f64 {
-    fn memory(remembered: &mut Remembered) -> Option<&mut Memory<f64>> {
-        if let Remembered::F64(memory) = remembered { Some(memory) } else { None }
+    fn recall(remembered: &mut Remembered) -> Option<(&mut Memory<f64>, &mut Option<Worker<f64>>)> {
+        if let Remembered::F64(memory, worker) = remembered { Some((memory, worker)) } else { None }
     }
     fn remember(memory: Memory<f64>) -> Remembered {
-        Remembered::F64(memory)
+        Remembered::F64(memory, None)
     }
 }
 
@@ -257,8 +258,8 @@ impl TrainerState {
             (array(&memory.state.first), array(&memory.state.second), memory.state.powers, memory.epochs)
         }
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Remembered::F32(memory) => of(py, memory),
-            Remembered::F64(memory) => of(py, memory),
+            Remembered::F32(memory, _) => of(py, memory),
+            Remembered::F64(memory, _) => of(py, memory),
         }
     }
 
@@ -286,16 +287,26 @@ impl TrainerState {
     ) -> PyResult<f64> {
         let (parameters, data) = (view_mut::<T>(vector)?, table.data::<T>(shape)?);
         let py = vector.py();
-        let main = on_main_thread(py)?;
-        let long = epoch || data.len() * parameters.len() > 10_000;
+        let one_block = !epoch && data.len() <= MOST_ROWS;
+        let main = !one_block && on_main_thread(py)?;
+        let long = !one_block || data.len() * parameters.len() > 100_000;
         let (sums, error) = core(py, long, || -> Result<_> {
-            let signals = Signals::new(main);
-            let interrupt = || signals.pending();
             data.check(shape, settings.loss, TRAINING)?;
             let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(memory) = T::memory(&mut remembered) else {
+            let Some((memory, worker)) = T::recall(&mut remembered) else {
                 return Ok((None, Some(PyValueError::new_err("the network's dtype is not the trainer's"))));
             };
+            if one_block {
+                if worker.as_ref().is_none_or(|worker| worker.capacity() < data.len()) {
+                    *worker = Some(Worker::new(shape, data.len())?);
+                }
+                let worker = worker.as_mut().expect("made above");
+                let numbers: [u32; MOST_ROWS] = std::array::from_fn(|i| i as u32);
+                let numbers = &numbers[..data.len()];
+                return Ok((Some(worker.step(shape, settings, parameters, memory, &data, numbers)), None));
+            }
+            let signals = Signals::new(main);
+            let interrupt = || signals.pending();
             let batch = train::Settings { batch_size: data.len(), ..settings.clone() };
             let settings = if epoch { settings } else { &batch };
             let sums = train::with_trainer(shape, settings, &data, 1, &interrupt, |trainer| {
