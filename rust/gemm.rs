@@ -93,6 +93,10 @@ impl<T: Real> Kernel for Product<'_, T> {
 /// `p` satisfies the assertions of [`Product::run`], and the tile begins and, but for the lanes after column n, ends
 /// inside C.
 #[inline(always)]
+#[allow(
+    clippy::needless_range_loop,
+    reason = "constant bounds: the loops unroll and the arrays become registers"
+)]
 unsafe fn tile<S: Simd, T: Real, const R: usize, const V: usize>(
     p: &mut Product<'_, T>,
     row: usize,

@@ -161,6 +161,7 @@ impl<W: Words> Generator<W> {
 
     /// The next 512 bits.
     #[inline(always)]
+    #[allow(clippy::should_implement_trait, reason = "it never ends")]
     pub fn next(&mut self) -> W {
         let word = self.a.add(self.b).add(self.counter);
         self.counter = self.counter.add(W::splat(1));

@@ -120,6 +120,7 @@ impl<'a> Rows<'a> {
     ///
     /// # Panics
     /// If a number is not that of a row, or `to` is too short.
+    #[allow(clippy::unnecessary_cast, reason = "one body for eleven element types")]
     pub fn gather<T: Real>(&self, numbers: &[u32], to: &mut [T], to_row: usize) {
         assert!(self.n_columns == 0 || (self.n_columns - 1) * to_row + numbers.len() <= to.len());
         with_element!(self.element, E => {
@@ -138,6 +139,7 @@ impl<'a> Rows<'a> {
     }
 
     /// An error that names the first element, row by row, that is not finite in the type `T`.
+    #[allow(clippy::unnecessary_cast, reason = "one body for eleven element types")]
     pub fn check_finite<T: Real>(&self, argument: &'static str) -> Result<()> {
         if !matches!(self.element, Element::F32 | Element::F64) {
             return Ok(());

@@ -1,9 +1,38 @@
-"""Small neural networks with honest probabilities, trained at hardware speed."""
+"""Small neural networks with honest probabilities, trained at hardware speed.
+
+Every public name is imported from its module when it is first used, so that `import ermin` costs little more than
+`import numpy`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ermin._core import __version__
-from ermin.files import load
-from ermin.network import MLP
-from ermin.optimizers import SGD, Adam, AdamW
-from ermin.training import EpochState, History, Trainer, fit
+
+if TYPE_CHECKING:
+    from ermin.files import load
+    from ermin.network import MLP
+    from ermin.optimizers import SGD, Adam, AdamW
+    from ermin.training import EpochState, History, Trainer, fit
 
 __all__ = ["MLP", "SGD", "Adam", "AdamW", "EpochState", "History", "Trainer", "__version__", "fit", "load"]
+
+_HOMES = {
+    "files": ("load",),
+    "network": ("MLP",),
+    "optimizers": ("SGD", "Adam", "AdamW"),
+    "training": ("EpochState", "History", "Trainer", "fit"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'ermin' has no attribute {name!r}")
+    value = getattr(import_module(f"ermin.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -113,7 +113,7 @@ impl<T: Real> Kernel for Update<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(mut self) {
         match self.optimizer.rule {
-            Rule::Sgd { momentum, .. } if momentum == 0.0 => self.plain::<S>(),
+            Rule::Sgd { .. } if self.first.is_empty() => self.plain::<S>(),
             Rule::Sgd { momentum, nesterov } => self.momentum::<S>(momentum, nesterov),
             Rule::Adam { beta_1, beta_2, epsilon } => self.adam::<S>(beta_1, beta_2, epsilon),
         }
