@@ -105,7 +105,14 @@ def task(name):
         X = rng.normal(size=(3200, 11)).astype(np.float32)
         y = (X[:, :3] + 0.3 * rng.normal(size=(3200, 3))).argmax(axis=1)
         net = ermin.MLP([11, 64, 32, 3], output="softmax", rng=0)
-        return net, X, y, 32, ermin.SGD(0.01, momentum=0.9), {"learning_rate": 0.01, "momentum": np.float32(0.9)}
+        return (
+            net,
+            X,
+            y,
+            32,
+            ermin.SGD(0.01, momentum=0.9),
+            {"learning_rate": 0.01, "momentum": np.float32(0.9)},
+        )
     X = rng.normal(size=(10_000, 4)).astype(np.float32)
     y = np.sin(X + X[:, ::-1]).astype(np.float32)
     net = ermin.MLP([4, 32, 16, 4], activation="tanh", rng=0)
@@ -113,10 +120,14 @@ def task(name):
 
 
 def numpy_epoch(model, X, y, batch):
-    return sum(model.step(X[i : i + batch], y[i : i + batch]) for i in range(0, len(X), batch)) / (len(X) // batch)
+    return sum(model.step(X[i : i + batch], y[i : i + batch]) for i in range(0, len(X), batch)) / (
+        len(X) // batch
+    )
 
 
-@pytest.fixture(params=["11-64-32-3", "4-32-16-4"], ids=["11-64-32-3 batch 32 SGD", "4-32-16-4 full batch Adam"])
+@pytest.fixture(
+    params=["11-64-32-3", "4-32-16-4"], ids=["11-64-32-3 batch 32 SGD", "4-32-16-4 full batch Adam"]
+)
 def pair(request):
     """An epoch of ours and of NumPy's on the same task, after showing that five of them agree."""
     net, X, y, batch, optimizer, arguments = task(request.param)

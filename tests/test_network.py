@@ -221,7 +221,10 @@ def test_parameters_are_read_only_and_assigned_whole():
     before = net.weights
     for wrong, match in (
         ([np.ones((2, 3))], "weights has 1 arrays, but the network has 2 layers"),
-        ([np.ones((3, 2)), np.ones((3, 1))], r"weights\[0\] has shape \(3, 2\), but must have shape \(2, 3\)"),
+        (
+            [np.ones((3, 2)), np.ones((3, 1))],
+            r"weights\[0\] has shape \(3, 2\), but must have shape \(2, 3\)",
+        ),
         ([np.full((2, 3), np.nan), np.ones((3, 1))], r"weights\[0\] holds NaN"),
     ):
         with pytest.raises(ValueError, match=match):
@@ -236,7 +239,12 @@ def test_pickle_and_copy_keep_every_bit(dtype):
     X = np.ones((1, 4))
     for other in (pickle.loads(pickle.dumps(net)), copy.copy(net), copy.deepcopy(net)):
         np.testing.assert_array_equal(other.predict_proba(X), net.predict_proba(X))
-        assert (other.sizes, other.activation, other.output, other.dtype) == ((4, 3, 2), ("mish",), "sigmoid", dtype)
+        assert (other.sizes, other.activation, other.output, other.dtype) == (
+            (4, 3, 2),
+            ("mish",),
+            "sigmoid",
+            dtype,
+        )
         other.biases = [np.ones(3), np.ones(2)]
         assert not net.biases[0].any()
 
@@ -248,10 +256,14 @@ def test_pickle_and_copy_keep_every_bit(dtype):
         ({"sizes": [3, 0, 2]}, ValueError, "each must be at least 1"),
         ({"sizes": [3, 2.5]}, TypeError, "integer"),
         ({"sizes": [3, 1], "output": "softmax"}, ValueError, "at least 2 classes"),
-        ({"sizes": [3, 2], "output": "logistic"}, ValueError, "output is \"logistic\", but must be one of identity"),
-        ({"sizes": [3, 4, 2], "activation": "rely"}, ValueError, "activation is \"rely\", but must be one of"),
+        (
+            {"sizes": [3, 2], "output": "logistic"},
+            ValueError,
+            'output is "logistic", but must be one of identity',
+        ),
+        ({"sizes": [3, 4, 2], "activation": "rely"}, ValueError, 'activation is "rely", but must be one of'),
         ({"sizes": [3, 4, 2], "activation": ["relu", "relu"]}, ValueError, "activation has 2 names"),
-        ({"sizes": [3, 2], "initializer": "best"}, ValueError, "initializer is \"best\""),
+        ({"sizes": [3, 2], "initializer": "best"}, ValueError, 'initializer is "best"'),
         ({"sizes": [3, 2], "dtype": "int32"}, ValueError, "float32 or float64"),
         ({"sizes": [3, 2], "rng": -1}, ValueError, "rng is -1, but must be at least 0"),
         ({"sizes": [3, 2], "rng": "0"}, TypeError, "rng is of type str"),
@@ -314,9 +326,9 @@ def test_wrong_weights_and_losses_are_refused():
     ):
         with pytest.raises(ValueError, match=match):
             net.loss(X, y, sample_weight=weight)
-    with pytest.raises(ValueError, match="loss is \"nll\", but must be one of kl"):
+    with pytest.raises(ValueError, match='loss is "nll", but must be one of kl'):
         net.loss(X, y, loss="nll")
-    with pytest.raises(ValueError, match="loss does not go with the output \"softmax\""):
+    with pytest.raises(ValueError, match='loss does not go with the output "softmax"'):
         net.loss(X, y, loss="binary_cross_entropy")
     with pytest.raises(ValueError, match="X has no rows"):
         net.loss(np.empty((0, 2)), [])

@@ -126,7 +126,12 @@ def test_the_same_bits_for_every_level_and_number_of_threads(dtype, activation, 
         _core.set_simd_level(level)
         for n_threads in (1, 2, 8):
             net = ermin.MLP([5, 19, 3, 2], activation=activation, output="softmax", dtype=dtype, rng=0)
-            options = {"validation": 0.3, "batch_size": 600, "epochs": 2, "sample_weight": np.linspace(0, 1, 1100)}
+            options = {
+                "validation": 0.3,
+                "batch_size": 600,
+                "epochs": 2,
+                "sample_weight": np.linspace(0, 1, 1100),
+            }
             history = ermin.fit(net, X, y, rng=0, n_threads=n_threads, **options)
             seen.add(digest(vector(net), history.loss, history.validation_loss, net.predict_proba(X)))
     assert len(seen) == 1
@@ -138,8 +143,8 @@ X = (np.arange(600 * 4).reshape(600, 4) * 37 % 101 - 50) / 25
 y = (np.arange(600) * 7 % 11 % 3)
 net = ermin.MLP([4, 16, 8, 3], activation=["gelu", "tanh"], output="softmax", rng=1)
 history = ermin.fit(net, X, y, validation=0.25, epochs=5, batch_size=300, l2=1e-3, rng=2)
-bits = b"".join(p.tobytes() for p in net.parameters.values()) + history.loss.tobytes() + history.validation_loss.tobytes()
-print(hashlib.sha256(bits).hexdigest())
+arrays = [*net.parameters.values(), history.loss, history.validation_loss]
+print(hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest())
 """
 PINNED_DIGEST = "9719a06a1df85baba40773a9da254a8746b13099a2829e91a6ad256adfefb4d6"
 
@@ -149,14 +154,20 @@ PINNED_DIGEST = "9719a06a1df85baba40773a9da254a8746b13099a2829e91a6ad256adfefb4d
     [
         {},
         {"ERMIN_SIMD": "portable"},
-        {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F", "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD"},
+        {
+            "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F",
+            "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD",
+        },
         {"OPENBLAS_CORETYPE": "Prescott", "OMP_NUM_THREADS": "1"},
     ],
     ids=["plain", "portable", "no CPU features for glibc and NumPy", "another OpenBLAS"],
 )
 def test_the_bits_are_the_pinned_ones(environment):
     run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PINNED], env={**os.environ, **environment}, capture_output=True, text=True
+        [sys.executable, "-W", "ignore", "-c", PINNED],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
     )
     assert run.stdout.strip() == PINNED_DIGEST, run.stderr
 
@@ -265,7 +276,9 @@ def test_history_loss_is_the_weighted_mean_of_the_batches_before_their_steps():
     weight = np.random.default_rng(1).random(90)
     net = ermin.MLP([5, 2], output="softmax", dtype="float64", rng=0)
     still = copy.copy(net)
-    history = ermin.fit(net, X, y, epochs=1, batch_size=20, sample_weight=weight, optimizer=ermin.SGD(1e-300), rng=0)
+    history = ermin.fit(
+        net, X, y, epochs=1, batch_size=20, sample_weight=weight, optimizer=ermin.SGD(1e-300), rng=0
+    )
     assert history.loss[0] == pytest.approx(still.loss(X, y, sample_weight=weight), rel=1e-12)
 
 
@@ -298,15 +311,15 @@ def test_a_callback_that_raises_leaves_the_best_weights_and_its_exception():
     net = ermin.MLP([5, 2], output="softmax", rng=0)
     seen = []
 
-    class Mine(Exception):
+    class OwnError(Exception):
         pass
 
     def listen(state):
         seen.append((state.validation_loss, vector(net)))
         if state.epoch == 5:
-            raise Mine("once")
+            raise OwnError("once")
 
-    with pytest.raises(Mine, match="once"):
+    with pytest.raises(OwnError, match="once"):
         ermin.fit(net, X, y, validation=0.5, optimizer=ermin.SGD(5.0), callbacks=[listen], epochs=10, rng=0)
     best = min(seen, key=lambda pair: pair[0])
     np.testing.assert_array_equal(vector(net), best[1])
@@ -328,7 +341,9 @@ def test_ctrl_c_stops_a_run_within_a_tenth_of_a_second_and_keeps_the_best_weight
     except KeyboardInterrupt:
         print(time.perf_counter() - sent[0], bool((net.weights[0] != before).any()))
     """
-    run = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60)
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60
+    )
     seconds, moved = run.stdout.split()
     # Promised is 0.1 s of work; a busy machine may delay the thread that looks, so the bound here is a generous one.
     assert float(seconds) < 1.0, run.stderr
@@ -415,7 +430,7 @@ def test_divergence_restores_the_best_weights_and_warns():
         ({"selection": "accuracy"}, ValueError, "selection is 'accuracy'"),
         ({"selection": "error"}, ValueError, "selection is 'error', but that needs validation"),
         ({"optimizer": "adam"}, TypeError, "optimizer is 'adam'"),
-        ({"loss": "squared_err"}, ValueError, "loss is \"squared_err\""),
+        ({"loss": "squared_err"}, ValueError, 'loss is "squared_err"'),
         ({"sample_weight": np.zeros(60)}, ValueError, "sample_weight must not be 0 for all rows"),
         ({"rng": 1.5}, TypeError, "rng is of type float"),
     ],
@@ -444,7 +459,11 @@ def test_history_as_a_dict_and_as_text():
     history = ermin.fit(ermin.MLP([5, 2], output="softmax", rng=0), X, y, validation=0.5, epochs=4, rng=0)
     plain = history.to_dict()
     assert plain["loss"] == history.loss.tolist()
-    assert (plain["best_epoch"], plain["stopped_epoch"], plain["stop_reason"]) == (history.best_epoch, 4, "epochs")
+    assert (plain["best_epoch"], plain["stopped_epoch"], plain["stop_reason"]) == (
+        history.best_epoch,
+        4,
+        "epochs",
+    )
     assert (np.diff(history.seconds) >= 0).all()
     np.testing.assert_array_equal(history.learning_rate, [0.001] * 4)
     assert repr(history) == f"History(best_epoch={history.best_epoch}, stopped_epoch=4, 'epochs')"

@@ -39,7 +39,9 @@ def seed(rng: RngLike) -> Seed:
         number = operator.index(rng)
     except TypeError:
         kind = type(rng).__name__
-        raise TypeError(f"rng is of type {kind}, but must be None, an int, a SeedSequence or a Generator") from None
+        raise TypeError(
+            f"rng is of type {kind}, but must be None, an int, a SeedSequence or a Generator"
+        ) from None
     if number < 0:
         raise ValueError(f"rng is {number}, but must be at least 0")
     if number < _WORD:
@@ -84,7 +86,9 @@ def floats(x: ArrayLike, name: str, dtype: Any = None) -> NDArray[Any]:
     return np.require(array, dtype=dtype, requirements=["C", "A"])
 
 
-_NATIVE = frozenset(np.dtype(code).str for code in ("?", "b", "h", "i", "q", "l", "B", "H", "I", "Q", "L", "f", "d"))
+_NATIVE = frozenset(
+    np.dtype(code).str for code in ("?", "b", "h", "i", "q", "l", "B", "H", "I", "Q", "L", "f", "d")
+)
 
 
 def table(x: ArrayLike, name: str, n_columns: int) -> NDArray[Any]:
@@ -101,7 +105,9 @@ def table(x: ArrayLike, name: str, n_columns: int) -> NDArray[Any]:
         return array
     if array.dtype.kind in "iub":
         return array.astype(array.dtype.newbyteorder("="))
-    return floats(array, name, np.float32 if array.dtype.itemsize <= 4 and array.dtype.kind == "f" else np.float64)
+    return floats(
+        array, name, np.float32 if array.dtype.itemsize <= 4 and array.dtype.kind == "f" else np.float64
+    )
 
 
 def targets(y: ArrayLike, name: str, n_rows: int, n_outputs: int, output: str, dtype: Any) -> NDArray[Any]:
@@ -127,7 +133,9 @@ def targets(y: ArrayLike, name: str, n_rows: int, n_outputs: int, output: str, d
             wrong = (array < 0) | (array >= n_outputs)
             if wrong.any():
                 i = int(np.argmax(wrong))
-                raise ValueError(f"{name}[{i}] is {array[i]}, but must be a class index from 0 to {n_outputs - 1}")
+                raise ValueError(
+                    f"{name}[{i}] is {array[i]}, but must be a class index from 0 to {n_outputs - 1}"
+                )
         return np.ascontiguousarray(array, dtype=np.uint32)
     if array.shape != (n_rows, n_outputs) and not (array.ndim == 1 and n_outputs == 1):
         raise ValueError(f"{name} has shape {array.shape}, but must have shape {(n_rows, n_outputs)}")

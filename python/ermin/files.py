@@ -28,7 +28,10 @@ _DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8"}
 
 
 def save(
-    path: str | os.PathLike[str], kind: str, description: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]
+    path: str | os.PathLike[str],
+    kind: str,
+    description: Mapping[str, Any],
+    tensors: Mapping[str, NDArray[Any]],
 ) -> None:
     """Write an object of a known kind; `description` must be what JSON can hold."""
     header = {"format": FORMAT, "kind": kind, **description}
@@ -93,7 +96,9 @@ def load(path: str | os.PathLike[str]) -> Any:
     if kind not in _CLASSES:
         raise ValueError(f"{path} holds a {kind}, which this version of ermin does not know")
     tensors = {
-        name: np.frombuffer(data, dtype=_DTYPES[dtype]).astype(np.dtype(_DTYPES[dtype]).newbyteorder("=")).reshape(shape)
+        name: np.frombuffer(data, dtype=_DTYPES[dtype])
+        .astype(np.dtype(_DTYPES[dtype]).newbyteorder("="))
+        .reshape(shape)
         for name, dtype, shape, data in named
     }
     module, name = _CLASSES[kind]

@@ -87,7 +87,9 @@ class MLP:
         self._shape.initialize(initializer, _arrays.seed(rng), vector)
         self._set_vector(vector)
 
-    def _describe(self, sizes: Sequence[int], activation: str | Sequence[str], output: str, dtype: Any) -> None:
+    def _describe(
+        self, sizes: Sequence[int], activation: str | Sequence[str], output: str, dtype: Any
+    ) -> None:
         sizes = tuple(operator.index(size) for size in sizes)
         if len(sizes) < 2:
             raise ValueError(f"sizes is {sizes}, but must have at least two numbers: inputs and outputs")
@@ -96,7 +98,9 @@ class MLP:
         n_hidden = len(sizes) - 2
         activation = (activation,) * n_hidden if isinstance(activation, str) else tuple(activation)
         if len(activation) != n_hidden:
-            raise ValueError(f"activation has {len(activation)} names, but there are {n_hidden} hidden layers")
+            raise ValueError(
+                f"activation has {len(activation)} names, but there are {n_hidden} hidden layers"
+            )
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValueError(f"dtype is {dtype!r}, but must be float32 or float64")
@@ -207,7 +211,8 @@ class MLP:
         """
         values = self._predict(X, logits=True)
         if self.output == "softmax":
-            return np.argmax(values, axis=1).astype(np.int64, copy=False)
+            classes: NDArray[np.int64] = np.argmax(values, axis=1).astype(np.int64, copy=False)
+            return classes
         if self.output == "sigmoid":
             return (values >= 0).astype(np.int64)
         return values
@@ -235,7 +240,9 @@ class MLP:
 
     # ----------------------------------------------------------------------------------------- loss and gradient
 
-    def _table(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, names: Sequence[str]) -> Table:
+    def _table(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, names: Sequence[str]
+    ) -> Table:
         """Rows, targets and weights as the native module takes them, all rows counting."""
         rows = _arrays.table(X, names[0], self.sizes[0])
         if not len(rows):
@@ -246,7 +253,9 @@ class MLP:
     def _settings(self, loss: str) -> _core.Settings:
         return _core.Settings(self._shape, loss, _PLAIN_STEP, 1, False, 0.0, 0, _arrays.thread_count(None))
 
-    def loss(self, X: ArrayLike, y: ArrayLike, *, loss: str = "auto", sample_weight: ArrayLike | None = None) -> float:
+    def loss(
+        self, X: ArrayLike, y: ArrayLike, *, loss: str = "auto", sample_weight: ArrayLike | None = None
+    ) -> float:
         """The weighted mean loss over the rows, added up in float64.
 
         Parameters
@@ -341,11 +350,17 @@ class MLP:
     @classmethod
     def _from_file(cls, description: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Self:
         net = cls.__new__(cls)
-        net._describe(description["sizes"], description["activation"], description["output"], description["dtype"])
+        net._describe(
+            description["sizes"], description["activation"], description["output"], description["dtype"]
+        )
         vector = np.empty(net._shape.n_parameters, dtype=net.dtype)
         for i, (weights, biases) in enumerate(zip(*net._split(vector), strict=True)):
             for name, place in ((f"weights.{i}", weights), (f"biases.{i}", biases)):
-                if name not in tensors or tensors[name].shape != place.shape or tensors[name].dtype != net.dtype:
+                if (
+                    name not in tensors
+                    or tensors[name].shape != place.shape
+                    or tensors[name].dtype != net.dtype
+                ):
                     raise ValueError(f"the file's {name} does not fit the network it describes")
                 place[...] = tensors[name]
         net._set_vector(vector)

@@ -12,7 +12,9 @@ _Native = tuple[str, float, float, float, float, float, bool]
 
 
 def _check(name: str, value: float, low: float, high: float, need: str, *, open_low: bool = False) -> None:
-    if isinstance(value, (str, bytes)) or not isinstance(value, (int, float)) and not hasattr(value, "__float__"):
+    if isinstance(value, (str, bytes)) or (
+        not isinstance(value, (int, float)) and not hasattr(value, "__float__")
+    ):
         raise TypeError(f"{name} is {value!r}, but must be a number")
     number = float(value)
     inside = (low < number if open_low else low <= number) and number < high
@@ -63,7 +65,12 @@ class SGD:
 
     def _native(self) -> _Native:
         return (
-            "sgd", float(self.learning_rate), float(self.weight_decay), float(self.momentum), 0.0, 0.0,
+            "sgd",
+            float(self.learning_rate),
+            float(self.weight_decay),
+            float(self.momentum),
+            0.0,
+            0.0,
             bool(self.nesterov),
         )
 
@@ -113,8 +120,13 @@ class Adam:
 
     def _native(self) -> _Native:
         return (
-            "adam", float(self.learning_rate), float(self._decay()), float(self.beta_1), float(self.beta_2),
-            float(self.epsilon), False,
+            "adam",
+            float(self.learning_rate),
+            float(self._decay()),
+            float(self.beta_1),
+            float(self.beta_2),
+            float(self.epsilon),
+            False,
         )
 
 

@@ -399,10 +399,16 @@ class Column:
         if counts.height == n_present > 2:
             return cls(name, "dropped", "every text is different, as in names")
         if counts.height > MOST_LEVELS and 2 * counts.height > n_present:
-            return cls(name, "dropped", f"nearly every text is different, as in names: {counts.height} in {n_present}")
+            return cls(
+                name,
+                "dropped",
+                f"nearly every text is different, as in names: {counts.height} in {n_present}",
+            )
         levels = counts.sort(["n_rows", "level"], descending=[True, False])["level"].to_list()
         kept = len(levels) if len(levels) <= MOST_LEVELS else MOST_LEVELS - 1
-        return cls(name, "category", n_missing=n_missing, levels=tuple(levels[:kept]), others=tuple(levels[kept:]))
+        return cls(
+            name, "category", n_missing=n_missing, levels=tuple(levels[:kept]), others=tuple(levels[kept:])
+        )
 
     @property
     def inputs(self) -> list[str]:
@@ -493,7 +499,7 @@ class Preprocessing:
     >>> preprocessing.inputs
     ['size', 'colour=red', 'colour=blue', 'colour missing']
     >>> preprocessing.transform(frame)[2]
-    array([0.2773501, 0.       , 0.       , 1.       ], dtype=float32)
+    array([0.2844273, 0.       , 0.       , 1.       ], dtype=float32)
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
@@ -521,7 +527,9 @@ class Preprocessing:
         columns = [Column.learn(series, rows) for series in frame.iter_columns()]
         if all(column.kind == "dropped" for column in columns):
             reasons = "; ".join(f"{column.name!r} is {column.why}" for column in columns)
-            raise ValueError(f"no column can be used to learn from: {reasons or 'there is none but the target'}")
+            raise ValueError(
+                f"no column can be used to learn from: {reasons or 'there is none but the target'}"
+            )
         return cls(columns)
 
     @property
@@ -560,7 +568,9 @@ class Preprocessing:
         used = [column for column in self.columns if column.kind != "dropped"]
         absent = [column.name for column in used if column.name not in frame.columns]
         if absent:
-            raise ValueError(f"the table has no column {', '.join(map(repr, absent))}, but the model needs it")
+            raise ValueError(
+                f"the table has no column {', '.join(map(repr, absent))}, but the model needs it"
+            )
         out = np.empty((frame.height, len(self.inputs)), dtype=np.float32)
         unseen = []
         place = 0
@@ -633,7 +643,9 @@ class Target:
             raise ValueError(f"target {name!r} is of type {series.dtype}, but must hold numbers or classes")
         n_values = series.n_unique()
         if n_values < 2:
-            raise ValueError(f"target {name!r} has one value only ({series[0]}), but at least two are needed to learn")
+            raise ValueError(
+                f"target {name!r} has one value only ({series[0]}), but at least two are needed to learn"
+            )
         if task == "auto":
             if kind == "category":
                 task, rule = "classification", "the values are not numbers"
@@ -849,7 +861,8 @@ class TableModel:
             ]
             target = Target(**{**description["target"], "classes": tuple(description["target"]["classes"])})
             net = MLP._from_file(
-                description["network"], {name.removeprefix("network."): array for name, array in tensors.items()}
+                description["network"],
+                {name.removeprefix("network."): array for name, array in tensors.items()},
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"the file does not describe a model of a table: {error}") from None

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ermin import _arrays, _core
-from ermin.network import MLP
 from ermin.optimizers import Adam
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from ermin.network import Table
+    from ermin.network import MLP, Table
     from ermin.optimizers import SGD
 
 __all__ = ["EpochState", "History", "Trainer", "fit"]
@@ -121,7 +120,9 @@ class History:
             import pandas as pd
         except ImportError:
             raise ImportError("History.to_pandas needs pandas: pip install pandas") from None
-        curves = {name: getattr(self, name) for name in ("loss", "validation_loss", "learning_rate", "seconds")}
+        curves = {
+            name: getattr(self, name) for name in ("loss", "validation_loss", "learning_rate", "seconds")
+        }
         return pd.DataFrame(curves, index=pd.RangeIndex(1, len(self.loss) + 1, name="epoch"))
 
     def plot(self, ax: Any = None) -> Any:
@@ -141,7 +142,9 @@ class History:
         return plots.plot_learning_curve(self, ax=ax)
 
     def __repr__(self) -> str:
-        return f"History(best_epoch={self.best_epoch}, stopped_epoch={self.stopped_epoch}, {self.stop_reason!r})"
+        return (
+            f"History(best_epoch={self.best_epoch}, stopped_epoch={self.stopped_epoch}, {self.stop_reason!r})"
+        )
 
 
 def fit(
@@ -217,7 +220,8 @@ def fit(
     Raises
     ------
     ValueError
-        If a value or shape is wrong (the network then keeps its parameters), or if the loss was not finite in any epoch.
+        If a value or shape is wrong, or if the loss was not finite in any epoch. The network then keeps its
+        parameters.
 
     Warns
     -----
@@ -246,7 +250,9 @@ def fit(
     table, held_back = _hold_back(net, table, validation, seed)
     criterion = "score" if callable(selection) else selection
     if criterion not in ("loss", "error", "score"):
-        raise ValueError(f"selection is {selection!r}, but must be 'loss', 'error' or a function of the network")
+        raise ValueError(
+            f"selection is {selection!r}, but must be 'loss', 'error' or a function of the network"
+        )
     if criterion == "error" and (held_back is None or net.output == "identity"):
         raise ValueError("selection is 'error', but that needs validation and a softmax or sigmoid output")
     epochs = _at_least_one("epochs", epochs)
@@ -258,11 +264,13 @@ def fit(
     plan = (epochs, patience, float(min_delta), criterion, bool(restore_best))
 
     before, vector = net._vector, net._vector.copy()
-    bar = _progress_bar(epochs) if progress else None
+    bar = _ProgressBar(epochs) if progress else None
     listeners = (*callbacks, *((bar,) if bar else ()))
     observe = _observer(net, listeners, selection if callable(selection) else None)
     try:
-        curves, best_epoch, reason, error = _core.fit(net._shape, settings, vector, table, held_back, plan, observe)
+        curves, best_epoch, reason, error = _core.fit(
+            net._shape, settings, vector, table, held_back, plan, observe
+        )
     except BaseException:
         net._set_vector(before)
         raise
@@ -292,7 +300,12 @@ def _observer(
         return None
 
     def observe(
-        epoch: int, loss: float, validation_loss: float, learning_rate: float, seconds: float, vector: NDArray[Any]
+        epoch: int,
+        loss: float,
+        validation_loss: float,
+        learning_rate: float,
+        seconds: float,
+        vector: NDArray[Any],
     ) -> tuple[bool, float]:
         net._set_vector(vector)
         state = EpochState(epoch, loss, validation_loss, learning_rate, seconds, net)
@@ -304,7 +317,7 @@ def _observer(
     return observe
 
 
-class _progress_bar:
+class _ProgressBar:
     """A listener that draws a bar with both losses."""
 
     def __init__(self, epochs: int) -> None:
@@ -356,7 +369,9 @@ def _settings(
     if not (math.isfinite(l2) and l2 >= 0):
         raise ValueError(f"l2 is {l2}, but must be at least 0")
     threads = _arrays.thread_count(n_threads)
-    return _core.Settings(net._shape, loss, optimizer._native(), batch_size, bool(shuffle), float(l2), seed, threads)
+    return _core.Settings(
+        net._shape, loss, optimizer._native(), batch_size, bool(shuffle), float(l2), seed, threads
+    )
 
 
 def _hold_back(
@@ -367,7 +382,9 @@ def _hold_back(
         return table, None
     if isinstance(validation, (tuple, list)):
         if len(validation) not in (2, 3):
-            raise ValueError(f"validation has {len(validation)} parts, but must be (X, y) or (X, y, sample_weight)")
+            raise ValueError(
+                f"validation has {len(validation)} parts, but must be (X, y) or (X, y, sample_weight)"
+            )
         X, y, *rest = validation
         weights = rest[0] if rest else None
         return table, net._table(X, y, weights, ("validation[0]", "validation[1]", "validation[2]"))
@@ -381,11 +398,15 @@ def _hold_back(
     chosen = _choose(len(X), fraction, y if y.dtype == np.uint32 and y.ndim == 1 else None, seed)
     numbers = np.arange(len(X), dtype=np.uint32)
     if chosen.all() or not chosen.any():
-        raise ValueError(f"validation is {fraction}, but of {len(X)} rows some must be held back and some be left")
+        raise ValueError(
+            f"validation is {fraction}, but of {len(X)} rows some must be held back and some be left"
+        )
     return (X, y, weights, numbers[~chosen]), (X, y, weights, numbers[chosen])
 
 
-def _choose(n_rows: int, fraction: float, classes: NDArray[np.uint32] | None, seed: _arrays.Seed) -> NDArray[np.bool_]:
+def _choose(
+    n_rows: int, fraction: float, classes: NDArray[np.uint32] | None, seed: _arrays.Seed
+) -> NDArray[np.bool_]:
     """Which rows are held back: `fraction` of all, rounded to the nearest, and by class as near to it as can be."""
     order = np.empty(n_rows, dtype=np.uint32)
     _core.split_order(seed, order)
@@ -453,7 +474,9 @@ class Trainer:
         batch_size = _batch_size(self._batch_size, n_rows)
         if batch_size not in self._natives:
             options = (self._shuffle, self._l2, self._seed, self._n_threads)
-            self._natives = {batch_size: _settings(self.net, self._loss, self._optimizer, batch_size, *options)}
+            self._natives = {
+                batch_size: _settings(self.net, self._loss, self._optimizer, batch_size, *options)
+            }
         return self._natives[batch_size]
 
     def step(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
