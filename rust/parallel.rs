@@ -47,27 +47,43 @@ pub fn available() -> usize {
 
 /// Calls `f` with every item, on up to `n_threads` threads; which thread takes which item is not fixed.
 pub fn for_each<I: Send>(n_threads: usize, items: impl Iterator<Item = I> + Send, f: impl Fn(I) + Sync) {
-    if n_threads <= 1 {
-        return items.for_each(f);
-    }
+    for_each_until(n_threads, items, f, &|| false);
+}
+
+/// The same, but the calling thread asks `stop` before each of its items: once it is true, no more are taken.
+/// Returns whether it ever was.
+pub fn for_each_until<I: Send>(
+    n_threads: usize,
+    items: impl Iterator<Item = I> + Send,
+    f: impl Fn(I) + Sync,
+    stop: &dyn Fn() -> bool,
+) -> bool {
     let items = Mutex::new(items);
-    let take = || {
+    let stopped = AtomicBool::new(false);
+    // A poisoned lock means that another thread panicked: stop, and let the scope pass its panic on.
+    let next =
+        || items.lock().ok().filter(|_| !stopped.load(Ordering::Relaxed)).and_then(|mut items| items.next());
+    let help = || {
         let _control_word = DefaultControlWord::new();
-        loop {
-            // A poisoned lock means that another thread panicked: stop, and let the scope pass its panic on.
-            let Some(item) = items.lock().ok().and_then(|mut items| items.next()) else { return };
+        while let Some(item) = next() {
             f(item);
         }
     };
     thread::scope(|scope| {
         for _ in 1..n_threads {
             // Where no thread can be had, those there are do the work.
-            if thread::Builder::new().spawn_scoped(scope, take).is_err() {
+            if thread::Builder::new().spawn_scoped(scope, help).is_err() {
                 break;
             }
         }
-        take();
+        while let Some(item) = next() {
+            f(item);
+            if stop() {
+                stopped.store(true, Ordering::Relaxed);
+            }
+        }
     });
+    stopped.into_inner()
 }
 
 /// Helpers that do one kind of work again and again, together with the caller.
@@ -192,6 +208,16 @@ mod tests {
             });
             assert!(seen.iter().all(|count| count.load(Ordering::Relaxed) == 1));
         }
+    }
+
+    #[test]
+    fn no_item_is_taken_after_a_stop() {
+        let seen = AtomicUsize::new(0);
+        let f = |_| {
+            seen.fetch_add(1, Ordering::Relaxed);
+        };
+        assert!(for_each_until(1, 0..1000, f, &|| seen.load(Ordering::Relaxed) == 5));
+        assert_eq!(seen.into_inner(), 5);
     }
 
     #[test]

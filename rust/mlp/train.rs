@@ -338,19 +338,21 @@ pub fn gradient<T: Real>(
 /// Rows that a thread evaluates or predicts at a time; a fixed number, so that sums do not depend on threads.
 const CHUNK: usize = 16 * MOST_ROWS;
 
-/// The weighted means of the loss and of the error ([`Block::evaluate`]) over the rows of `data`.
+/// The weighted means of the loss and of the error ([`Block::evaluate`]) over the rows of `data`; None where
+/// interrupted.
 pub fn evaluate<T: Real>(
     shape: &Shape,
     loss: Loss,
     parameters: &[T],
     data: &Data<T>,
     n_threads: Option<usize>,
-) -> Result<[f64; 2]> {
+    interrupt: Interrupt,
+) -> Result<Option<[f64; 2]>> {
     let n = data.len();
     let mut parts: Vec<Result<[f64; 3]>> = vec![Ok([0.0; 3]); n.div_ceil(CHUNK)];
     let time = NANOSECONDS * work_per_row(shape) * n as f64 / 3.0;
     let threads = parallel::threads(n_threads, parts.len(), time);
-    parallel::for_each(threads, parts.iter_mut().enumerate(), |(chunk, part)| {
+    let work = |(chunk, part): (usize, &mut Result<[f64; 3]>)| {
         *part = Block::new(shape, n.min(MOST_ROWS), false).map(|mut block| {
             let mut numbers = [0; MOST_ROWS];
             let mut sums = [0.0; 3];
@@ -362,13 +364,16 @@ pub fn evaluate<T: Real>(
             }
             sums
         });
-    });
+    };
+    if parallel::for_each_until(threads, parts.iter_mut().enumerate(), work, interrupt) {
+        return Ok(None);
+    }
     let mut sums = [0.0; 3];
     for part in parts {
         let part = part?;
         sums = std::array::from_fn(|i| sums[i] + part[i]);
     }
-    Ok([sums[0] / sums[2], sums[1] / sums[2]])
+    Ok(Some([sums[0] / sums[2], sums[1] / sums[2]]))
 }
 
 /// Predictions, or logits, for every row of `x`, row by row into `out`.
@@ -499,9 +504,16 @@ pub fn fit<T: Real>(
             history.stop_reason = StopReason::Interrupted;
             break;
         };
-        let [validation_loss, error] = match validation {
-            Some(data) => evaluate(trainer.shape, settings.loss, parameters, data, settings.n_threads)?,
-            None => [f64::NAN; 2],
+        let judged = match validation {
+            Some(data) => {
+                let (loss, threads) = (settings.loss, settings.n_threads);
+                evaluate(trainer.shape, loss, parameters, data, threads, trainer.interrupt)?
+            }
+            None => Some([f64::NAN; 2]),
+        };
+        let Some([validation_loss, error]) = judged else {
+            history.stop_reason = StopReason::Interrupted;
+            break;
         };
         let record = Record {
             loss: loss / weight,

@@ -114,12 +114,12 @@ impl Shape {
         let settings = &settings.0;
         with_dtype!(vector, T => {
             let (parameters, data) = (view::<T>(vector)?, table.data::<T>(&self.0)?);
-            let [loss, _] = core(vector.py(), true, || {
+            let judged = core(vector.py(), true, || {
                 data.check(&self.0, settings.loss, TRAINING)?;
                 data.check_weight(TRAINING)?;
-                train::evaluate(&self.0, settings.loss, parameters, &data, settings.n_threads)
+                train::evaluate(&self.0, settings.loss, parameters, &data, settings.n_threads, &|| false)
             })?;
-            Ok(loss)
+            Ok(judged.map_or(f64::NAN, |[loss, _]| loss))
         })
     }
 
