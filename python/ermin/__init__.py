@@ -11,14 +11,16 @@ from ermin._core import __version__
 
 if TYPE_CHECKING:
     from ermin.files import load
+    from ermin.losses import Huber, Quantile
     from ermin.network import MLP
     from ermin.optimizers import SGD, Adam, AdamW
     from ermin.training import EpochState, History, Trainer, fit
 
-__all__ = ["MLP", "SGD", "Adam", "AdamW", "EpochState", "History", "Trainer", "__version__", "fit", "load"]
+__all__ = ["MLP", "SGD", "Adam", "AdamW", "EpochState", "History", "Huber", "Quantile", "Trainer", "__version__", "fit", "load"]
 
 _HOMES = {
     "files": ("load",),
+    "losses": ("Huber", "Quantile"),
     "network": ("MLP",),
     "optimizers": ("SGD", "Adam", "AdamW"),
     "training": ("EpochState", "History", "Trainer", "fit"),

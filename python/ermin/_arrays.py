@@ -110,35 +110,41 @@ def table(x: ArrayLike, name: str, n_columns: int) -> NDArray[Any]:
     )
 
 
-def targets(y: ArrayLike, name: str, n_rows: int, n_outputs: int, output: str, dtype: Any) -> NDArray[Any]:
+def targets(
+    y: ArrayLike, name: str, n_rows: int, n_outputs: int, output: str, loss: str, dtype: Any
+) -> NDArray[Any]:
     """`y` as what a network with that output learns: class indices as uint32, or rows of numbers in its dtype.
 
-    For a softmax output, whole numbers in one dimension are class indices and numbers in two are a distribution a row;
-    for other outputs `y` holds a row of `n_outputs` numbers each, which may be one-dimensional where that is one.
+    For a softmax output, and for hinge and perceptron loss with several outputs, whole numbers in one dimension are
+    class indices. Otherwise `y` holds a row of as many numbers as there are outputs (half as many for gaussian_nll),
+    which may be one-dimensional where that is one.
     """
     array = np.asarray(y)
     kind = array.dtype.kind
+    n_targets = n_outputs // 2 if loss == "gaussian_nll" else n_outputs
+    margin = loss in ("hinge", "perceptron")
+    by_class = output == "softmax" or (margin and n_outputs > 1)
     if kind not in "fiub":
-        need = "class indices or rows of numbers" if output == "softmax" else "numbers"
+        need = "class indices or rows of numbers" if by_class else "numbers"
         raise ValueError(f"{name} has dtype {array.dtype}, but must hold {need}")
     if array.ndim not in (1, 2) or len(array) != n_rows:
         raise ValueError(f"{name} has shape {array.shape}, but X has {n_rows} rows")
-    if output == "softmax" and array.ndim == 1:
+    if by_class and array.ndim == 1:
         if kind == "f":
             raise ValueError(
                 f"{name} has dtype {array.dtype} and one dimension, but must hold class indices (whole numbers) "
-                f"or a distribution over {n_outputs} classes a row"
+                f"or {n_outputs} numbers a row"
             )
         if kind != "b" and n_rows:
             wrong = (array < 0) | (array >= n_outputs)
             if wrong.any():
                 i = int(np.argmax(wrong))
-                raise ValueError(
-                    f"{name}[{i}] is {array[i]}, but must be a class index from 0 to {n_outputs - 1}"
-                )
+                raise ValueError(f"{name}[{i}] is {array[i]}, but must be a class index from 0 to {n_outputs - 1}")
         return np.ascontiguousarray(array, dtype=np.uint32)
-    if array.shape != (n_rows, n_outputs) and not (array.ndim == 1 and n_outputs == 1):
-        raise ValueError(f"{name} has shape {array.shape}, but must have shape {(n_rows, n_outputs)}")
+    if array.shape != (n_rows, n_targets) and not (array.ndim == 1 and n_targets == 1):
+        raise ValueError(f"{name} has shape {array.shape}, but must have shape {(n_rows, n_targets)}")
+    if margin and kind in "biu" and not (array < 0).any():
+        array = np.where(array == 0, -1, array.astype(np.int64))  # labels 0 and 1 are the sides −1 and 1
     return np.require(array, dtype=dtype, requirements=["C", "A"])
 
 

@@ -37,8 +37,6 @@ class Shape:
     def __new__(cls, sizes: Sequence[int], activations: Sequence[str], output: str) -> Shape: ...
     @property
     def n_parameters(self) -> int: ...
-    @property
-    def loss_name(self) -> str: ...
     def initialize(self, initializer: str, seed: Seed, vector: _Array) -> None: ...
     def predict(
         self, vector: _Array, x: _Array, logits: bool, n_threads: int | None, out: _Array
@@ -51,7 +49,7 @@ class Settings:
     def __new__(
         cls,
         shape: Shape,
-        loss: str,
+        loss: tuple[str, float],
         optimizer: tuple[str, float, float, float, float, float, bool],
         batch_size: int,
         shuffle: bool,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ermin import _arrays, _core, files
+from ermin import _arrays, _core, files, losses
 
 if TYPE_CHECKING:
     import os
@@ -32,8 +32,9 @@ class MLP:
     activation : str or sequence of str, default "relu"
         After each hidden layer: identity, relu, leaky_relu (slope 0.01), elu, selu, gelu (exact), silu, mish, softplus,
         tanh or sigmoid. One name for all or one for each.
-    output : {"identity", "softmax", "sigmoid"}, default "identity"
-        What makes predictions of the last layer's sums, the logits.
+    output : {"identity", "softmax", "sigmoid", "exp"}, default "identity"
+        What makes predictions of the last layer's sums, the logits: nothing, a distribution over classes, a
+        probability each, or a positive number each.
     initializer : {"auto", "he", "glorot", "lecun", "zeros"}, default "auto"
         How weights begin; biases begin at 0. He et al. 2015 (normal, variance 2/inputs), Glorot and Bengio 2010
         (uniform, ±√(6/(inputs + outputs))), LeCun et al. 1998 (normal, variance 1/inputs). "auto" takes he before
@@ -215,7 +216,7 @@ class MLP:
             return classes
         if self.output == "sigmoid":
             return (values >= 0).astype(np.int64)
-        return values
+        return values if self.output == "identity" else self._predict(X, logits=False)
 
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
         """Probabilities: over the classes (softmax), or of each output (sigmoid).
@@ -234,27 +235,27 @@ class MLP:
         TypeError
             If the output is neither softmax nor sigmoid.
         """
-        if self.output == "identity":
-            raise TypeError("predict_proba needs a softmax or sigmoid output, but output is 'identity'")
+        if self.output not in ("softmax", "sigmoid"):
+            raise TypeError(f"predict_proba needs a softmax or sigmoid output, but output is {self.output!r}")
         return self._predict(X, logits=False)
 
     # ----------------------------------------------------------------------------------------- loss and gradient
 
     def _table(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, names: Sequence[str]
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, loss: str, names: Sequence[str]
     ) -> Table:
         """Rows, targets and weights as the native module takes them, all rows counting."""
         rows = _arrays.table(X, names[0], self.sizes[0])
         if not len(rows):
             raise ValueError(f"{names[0]} has no rows, but must have at least one")
-        targets = _arrays.targets(y, names[1], len(rows), self.sizes[-1], self.output, self.dtype)
+        targets = _arrays.targets(y, names[1], len(rows), self.sizes[-1], self.output, loss, self.dtype)
         return rows, targets, _arrays.row_weights(sample_weight, names[2], len(rows)), None
 
-    def _settings(self, loss: str) -> _core.Settings:
+    def _settings(self, loss: tuple[str, float]) -> _core.Settings:
         return _core.Settings(self._shape, loss, _PLAIN_STEP, 1, False, 0.0, 0, _arrays.thread_count(None))
 
     def loss(
-        self, X: ArrayLike, y: ArrayLike, *, loss: str = "auto", sample_weight: ArrayLike | None = None
+        self, X: ArrayLike, y: ArrayLike, *, loss: losses.Loss = "auto", sample_weight: ArrayLike | None = None
     ) -> float:
         """The weighted mean loss over the rows, added up in float64.
 
@@ -263,11 +264,15 @@ class MLP:
         X : array-like of shape (n_rows, n_inputs)
         y : array-like
             For softmax: class indices (n_rows,) or a distribution a row (n_rows, n_outputs). For sigmoid:
-            probabilities or 0 and 1, for identity: values, (n_rows, n_outputs) or, with one output, (n_rows,).
-        loss : {"auto", "kl", "cross_entropy", "binary_cross_entropy", "squared_error"}
-            kl: Σ q·ln(q/p) over the classes; cross_entropy: −Σ q·ln p; binary_cross_entropy:
-            −Σ y·ln p + (1 − y)·ln(1 − p) over the outputs; squared_error: ½·Σ (p − y)² over the outputs. "auto" is kl
-            for softmax, binary_cross_entropy for sigmoid, squared_error for identity.
+            probabilities or 0 and 1, for exp: counts, for identity: values, (n_rows, n_outputs) or, with one output,
+            (n_rows,). For hinge and perceptron: class indices, or −1 and 1; with one output 0 and 1 will do.
+        loss : str, Huber or Quantile, default "auto"
+            For softmax: "kl", Σ q·ln(q/p) over the classes, or "cross_entropy", −Σ q·ln p. For sigmoid:
+            "binary_cross_entropy", −Σ y·ln p + (1 − y)·ln(1 − p) over the outputs. For exp: "poisson", Σ p − y·ln p.
+            For any output: "squared_error", ½·Σ (p − y)². For identity also "gaussian_nll" (the first half of the
+            outputs are means μ, the second log-variances v: ½·Σ v + (y − μ)²·e⁻ᵛ + ln 2π), "huber", "quantile", and
+            for classes "hinge", Σ max(0, 1 − t·z), and "perceptron", Σ max(0, −t·z), where t is 1 for the row's class
+            and −1 for the others. "auto" is kl, binary_cross_entropy, poisson and squared_error, by the output.
         sample_weight : array-like of shape (n_rows,), optional
             At least 0, not all 0.
 
@@ -289,11 +294,12 @@ class MLP:
         >>> round(net.loss([[1.0]], [0]), 6)  # ln 2: a fair coin's surprise
         0.693147
         """
-        table = self._table(X, y, sample_weight, ("X", "y", "sample_weight"))
-        return self._shape.loss(self._vector, table, self._settings(loss))
+        named = losses.native(loss)
+        table = self._table(X, y, sample_weight, named[0], ("X", "y", "sample_weight"))
+        return self._shape.loss(self._vector, table, self._settings(named))
 
     def gradient(
-        self, X: ArrayLike, y: ArrayLike, *, loss: str = "auto", sample_weight: ArrayLike | None = None
+        self, X: ArrayLike, y: ArrayLike, *, loss: losses.Loss = "auto", sample_weight: ArrayLike | None = None
     ) -> tuple[float, tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]:
         """The loss and its gradient by backpropagation: for teaching, checks and optimisers of one's own.
 
@@ -316,9 +322,10 @@ class MLP:
         >>> biases[0]  # p - q
         array([-0.5,  0.5], dtype=float32)
         """
-        table = self._table(X, y, sample_weight, ("X", "y", "sample_weight"))
+        named = losses.native(loss)
+        table = self._table(X, y, sample_weight, named[0], ("X", "y", "sample_weight"))
         out = np.empty_like(self._vector)
-        value = self._shape.gradient(self._vector, table, self._settings(loss), out)
+        value = self._shape.gradient(self._vector, table, self._settings(named), out)
         return value, *self._split(out)
 
     # ------------------------------------------------------------------------------------------------------ files

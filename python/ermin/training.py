@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ermin import _arrays, _core
+from ermin import _arrays, _core, losses
 from ermin.optimizers import Adam
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def fit(
     y: ArrayLike,
     *,
     validation: float | Sequence[ArrayLike] | None = None,
-    loss: str = "auto",
+    loss: losses.Loss = "auto",
     optimizer: SGD | Adam | None = None,
     epochs: int = 100,
     batch_size: int | str = "auto",
@@ -181,7 +181,7 @@ def fit(
         As for `MLP.loss`: class indices, distributions, labels or values.
     validation : None, float, (X, y) or (X, y, sample_weight), optional
         Data to judge by: a fraction of the rows (drawn by `rng`, by class for class indices), or data of one's own.
-    loss : str, default "auto"
+    loss : str, Huber or Quantile, default "auto"
         As for `MLP.loss`.
     optimizer : SGD, Adam or AdamW, default ``Adam(1e-3)``
     epochs : int, default 100
@@ -246,21 +246,22 @@ def fit(
     True
     """
     seed = _arrays.seed(rng)
-    table = net._table(X, y, sample_weight, ("X", "y", "sample_weight"))
-    table, held_back = _hold_back(net, table, validation, seed)
+    chosen = losses.native(loss)
+    table = net._table(X, y, sample_weight, chosen[0], ("X", "y", "sample_weight"))
+    table, held_back = _hold_back(net, table, validation, chosen[0], seed)
     criterion = "score" if callable(selection) else selection
     if criterion not in ("loss", "error", "score"):
         raise ValueError(
             f"selection is {selection!r}, but must be 'loss', 'error' or a function of the network"
         )
-    if criterion == "error" and (held_back is None or net.output == "identity"):
+    if criterion == "error" and (held_back is None or net.output not in ("softmax", "sigmoid")):
         raise ValueError("selection is 'error', but that needs validation and a softmax or sigmoid output")
     epochs = _at_least_one("epochs", epochs)
     patience = None if patience is None else _at_least_one("patience", patience)
     if not (math.isfinite(min_delta) and min_delta >= 0):
         raise ValueError(f"min_delta is {min_delta}, but must be at least 0")
     n_rows = len(table[0]) if table[3] is None else len(table[3])
-    settings = _settings(net, loss, optimizer, _batch_size(batch_size, n_rows), shuffle, l2, seed, n_threads)
+    settings = _settings(net, chosen, optimizer, _batch_size(batch_size, n_rows), shuffle, l2, seed, n_threads)
     plan = (epochs, patience, float(min_delta), criterion, bool(restore_best))
 
     before, vector = net._vector, net._vector.copy()
@@ -280,8 +281,8 @@ def fit(
     net._set_vector(vector)
     if error is not None:
         raise error
-    losses, validation_losses, learning_rates, seconds = curves
-    history = History(losses, validation_losses, learning_rates, seconds, best_epoch, reason)
+    training, validating, rates, seconds = curves
+    history = History(training, validating, rates, seconds, best_epoch, reason)
     if reason == "diverged":
         warnings.warn(
             f"the loss was not finite in epoch {history.stopped_epoch}; the parameters of epoch {best_epoch} "
@@ -355,7 +356,7 @@ def _batch_size(batch_size: int | str, n_rows: int) -> int:
 
 def _settings(
     net: MLP,
-    loss: str,
+    loss: tuple[str, float],
     optimizer: SGD | Adam | None,
     batch_size: int,
     shuffle: bool,
@@ -375,7 +376,7 @@ def _settings(
 
 
 def _hold_back(
-    net: MLP, table: Table, validation: float | Sequence[ArrayLike] | None, seed: _arrays.Seed
+    net: MLP, table: Table, validation: float | Sequence[ArrayLike] | None, loss: str, seed: _arrays.Seed
 ) -> tuple[Table, Table | None]:
     """The table to train on and the one to validate on. Rows are chosen by number: nothing is copied."""
     if validation is None:
@@ -387,7 +388,7 @@ def _hold_back(
             )
         X, y, *rest = validation
         weights = rest[0] if rest else None
-        return table, net._table(X, y, weights, ("validation[0]", "validation[1]", "validation[2]"))
+        return table, net._table(X, y, weights, loss, ("validation[0]", "validation[1]", "validation[2]"))
     try:
         fraction = float(validation)  # type: ignore[arg-type]  # anything else is refused on the next lines
     except (TypeError, ValueError):
@@ -455,7 +456,7 @@ class Trainer:
         self,
         net: MLP,
         *,
-        loss: str = "auto",
+        loss: losses.Loss = "auto",
         optimizer: SGD | Adam | None = None,
         batch_size: int | str = "auto",
         shuffle: bool = True,
@@ -464,7 +465,7 @@ class Trainer:
         n_threads: int | None = None,
     ) -> None:
         self.net = net
-        self._loss, self._optimizer, self._batch_size = loss, optimizer, batch_size
+        self._loss, self._optimizer, self._batch_size = losses.native(loss), optimizer, batch_size
         self._shuffle, self._l2, self._seed, self._n_threads = shuffle, l2, _arrays.seed(rng), n_threads
         self._natives: dict[int, _core.Settings] = {}
         self._state = _core.TrainerState.fresh(net._shape, self._native(1), net._vector)
@@ -510,7 +511,7 @@ class Trainer:
         return self._advance(X, y, sample_weight, epoch=True)
 
     def _advance(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, *, epoch: bool) -> float:
-        table = self.net._table(X, y, sample_weight, ("X", "y", "sample_weight"))
+        table = self.net._table(X, y, sample_weight, self._loss[0], ("X", "y", "sample_weight"))
         vector = self.net._vector.copy()
         value = self._state.advance(self.net._shape, self._native(len(table[0])), vector, table, epoch)
         self.net._set_vector(vector)

@@ -134,14 +134,14 @@ impl<T: Real> Block<T> {
         self.forward(shape, parameters, &data.x, numbers);
         let one_hot = match data.y {
             Targets::Classes(classes) => {
-                self.targets.fill(T::ZERO);
+                self.targets.fill(T::of(loss.other_class()));
                 for (s, number) in numbers.iter().enumerate() {
                     self.targets[classes[*number as usize] as usize * self.row + s] = T::ONE;
                 }
                 true
             }
             Targets::Values(values) => {
-                Rows::from((values, k)).gather(numbers, &mut self.targets, self.row);
+                Rows::from((values, loss.n_targets(k))).gather(numbers, &mut self.targets, self.row);
                 false
             }
         };
@@ -258,7 +258,7 @@ impl<T: Real> Block<T> {
                 let wrong = (0..k).filter(|c| (z(*c) >= T::ZERO) != (q(*c) >= T::of(0.5))).count();
                 wrong as f64 / k as f64
             }
-            Output::Identity => 0.0,
+            Output::Identity | Output::Exp => 0.0,
         }
     }
 

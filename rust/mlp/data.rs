@@ -11,7 +11,7 @@ use crate::simd::Real;
 pub enum Targets<'a, T> {
     /// One class index a row.
     Classes(&'a [u32]),
-    /// A row of `n_outputs` numbers each: probabilities, labels or values.
+    /// A row of [`Loss::n_targets`] numbers each: probabilities, labels or values.
     Values(&'a [T]),
 }
 
@@ -83,7 +83,9 @@ impl<T: Real> Data<'_, T> {
         self.x.check_finite::<T>(names.x)?;
         match self.y {
             Targets::Classes(classes) => check_classes(classes, shape.n_outputs(), names.y)?,
-            Targets::Values(values) => check_values(values, shape.n_outputs(), loss, names.y)?,
+            Targets::Values(values) => {
+                check_values(values, loss.n_targets(shape.n_outputs()), loss, names.y)?
+            }
         }
         let Some(weights) = self.weights else { return Ok(()) };
         if let Some(i) = weights.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
@@ -116,14 +118,19 @@ fn check_classes(classes: &[u32], k: usize, argument: &'static str) -> Result<()
 
 fn check_values<T: Real>(values: &[T], k: usize, loss: Loss, argument: &'static str) -> Result<()> {
     let (low, high, need) = match loss {
-        Loss::SquaredError => (f64::NEG_INFINITY, f64::INFINITY, "be finite"),
         Loss::BinaryCrossEntropy => (0.0, 1.0, "be a probability, from 0 to 1"),
         Loss::Kl | Loss::CrossEntropy => (0.0, f64::INFINITY, "be a probability, from 0 to 1"),
+        Loss::Poisson => (0.0, f64::INFINITY, "be finite and at least 0"),
+        Loss::Hinge | Loss::Perceptron => (-1.0, 1.0, "be -1 or 1"),
+        Loss::SquaredError | Loss::GaussianNll | Loss::Huber(_) | Loss::Quantile(_) => {
+            (f64::NEG_INFINITY, f64::INFINITY, "be finite")
+        }
     };
+    let margin = matches!(loss, Loss::Hinge | Loss::Perceptron);
     for (row, values) in values.chunks(k).enumerate() {
         for (column, value) in values.iter().enumerate() {
             let value = value.f64();
-            if !(value.is_finite() && (low..=high).contains(&value)) {
+            if !(value.is_finite() && (low..=high).contains(&value)) || margin && value.abs() != 1.0 {
                 return Err(Error::Value { argument, index: vec![row, column], value, need });
             }
         }

@@ -25,12 +25,18 @@ pub enum Output {
     Softmax,
     /// A probability each.
     Sigmoid,
+    /// A positive number each.
+    Exp,
 }
 
 impl Output {
     /// Every output function by its public name.
-    pub const NAMES: [(&'static str, Output); 3] =
-        [("identity", Output::Identity), ("softmax", Output::Softmax), ("sigmoid", Output::Sigmoid)];
+    pub const NAMES: [(&'static str, Output); 4] = [
+        ("identity", Output::Identity),
+        ("softmax", Output::Softmax),
+        ("sigmoid", Output::Sigmoid),
+        ("exp", Output::Exp),
+    ];
 }
 
 /// The layers of a network.

@@ -7,6 +7,7 @@
 
 use crate::mlp::Shape;
 use crate::mlp::data::{Data, Targets};
+use crate::mlp::loss::Loss;
 use crate::random::Seed;
 use crate::rows::{self, Rows};
 use crate::simd::Real;
@@ -105,7 +106,7 @@ pub struct Table<'py>(
 
 impl Table<'_> {
     /// The table for a network of that shape. Lengths are checked here, values by the core.
-    pub fn data<T: Real + Element>(&self, shape: &Shape) -> PyResult<Data<'_, T>> {
+    pub fn data<T: Real + Element>(&self, shape: &Shape, loss: Loss) -> PyResult<Data<'_, T>> {
         let x = rows(&self.0)?;
         let y = if is::<u32>(&self.1) {
             Targets::Classes(view(&self.1)?)
@@ -116,7 +117,7 @@ impl Table<'_> {
         let index = self.3.as_ref().map(|index| view::<u32>(index)).transpose()?;
         let n_targets = match y {
             Targets::Classes(classes) => classes.len(),
-            Targets::Values(values) => values.len() / shape.n_outputs(),
+            Targets::Values(values) => values.len() / loss.n_targets(shape.n_outputs()),
         };
         let fits = x.n_columns() == shape.n_inputs()
             && n_targets == x.n_rows()

@@ -65,13 +65,6 @@ impl Shape {
         self.0.n_parameters().unwrap_or(0)
     }
 
-    /// The loss that goes with the output.
-    #[getter]
-    fn loss_name(&self) -> &'static str {
-        let auto = Loss::of_output(self.0.output);
-        Loss::NAMES.into_iter().find(|(_, loss)| *loss == auto).map_or("", |(name, _)| name)
-    }
-
     /// Fills `vector` with a network's first parameters.
     fn initialize(&self, initializer: &str, seed: Seed, vector: &Bound<'_, PyUntypedArray>) -> PyResult<()> {
         let initializer = named(&Initializer::NAMES, "initializer", initializer)?;
@@ -113,7 +106,7 @@ impl Shape {
     ) -> PyResult<f64> {
         let settings = &settings.0;
         with_dtype!(vector, T => {
-            let (parameters, data) = (view::<T>(vector)?, table.data::<T>(&self.0)?);
+            let (parameters, data) = (view::<T>(vector)?, table.data::<T>(&self.0, settings.loss)?);
             let judged = core(vector.py(), true, || {
                 data.check(&self.0, settings.loss, TRAINING)?;
                 data.check_weight(TRAINING)?;
@@ -132,7 +125,7 @@ impl Shape {
         out: &Bound<'_, PyUntypedArray>,
     ) -> PyResult<f64> {
         with_dtype!(vector, T => {
-            let (parameters, data) = (view::<T>(vector)?, table.data::<T>(&self.0)?);
+            let (parameters, data) = (view::<T>(vector)?, table.data::<T>(&self.0, settings.0.loss)?);
             let out = view_mut::<T>(out)?;
             Ok(core(vector.py(), true, || {
                 data.check(&self.0, settings.0.loss, TRAINING)?;
@@ -154,7 +147,7 @@ impl Settings {
     #[pyo3(signature = (shape, loss, optimizer, batch_size, shuffle, l2, seed, n_threads))]
     fn new(
         shape: &Shape,
-        loss: &str,
+        loss: (String, f64),
         optimizer: (String, f64, f64, f64, f64, f64, bool),
         batch_size: usize,
         shuffle: bool,
@@ -162,17 +155,20 @@ impl Settings {
         seed: Seed,
         n_threads: Option<usize>,
     ) -> PyResult<Settings> {
-        let output = shape.0.output;
-        let loss = if loss == "auto" { Loss::of_output(output) } else { named(&Loss::NAMES, "loss", loss)? };
-        if !loss.fits(output) {
-            let name = |output| {
-                Output::NAMES.into_iter().find(|(_, known)| *known == output).map_or("", |(name, _)| name)
-            };
-            let fitting: Vec<&str> =
-                Loss::NAMES.into_iter().filter(|(_, loss)| loss.fits(output)).map(|(name, _)| name).collect();
+        let (output, k) = (shape.0.output, shape.0.n_outputs());
+        let (name, parameter) = loss;
+        let loss = if name == "auto" { Some(Loss::of_output(output)) } else { Loss::named(&name, parameter) };
+        let Some(loss) = loss else {
+            let known = Loss::NAMES.join(", ");
+            return Err(PyValueError::new_err(format!("loss is {name:?}, but must be one of {known}")));
+        };
+        if !loss.fits(output, k) {
+            let fits = |name: &&str| Loss::named(name, 0.5).is_some_and(|loss| loss.fits(output, k));
+            let fitting: Vec<&str> = Loss::NAMES.into_iter().filter(fits).collect();
+            let output =
+                Output::NAMES.into_iter().find(|(_, known)| *known == output).map_or("", |(name, _)| name);
             return Err(PyValueError::new_err(format!(
-                "loss does not go with the output {:?}, for which it must be one of {}",
-                name(output),
+                "loss is {name:?}, which does not go with {k} outputs of kind {output:?}; it must be one of {}",
                 fitting.join(", ")
             )));
         }
@@ -285,7 +281,7 @@ impl TrainerState {
         table: &Table<'_>,
         epoch: bool,
     ) -> PyResult<f64> {
-        let (parameters, data) = (view_mut::<T>(vector)?, table.data::<T>(shape)?);
+        let (parameters, data) = (view_mut::<T>(vector)?, table.data::<T>(shape, settings.loss)?);
         let py = vector.py();
         let one_block = !epoch && data.len() <= MOST_ROWS;
         let main = !one_block && on_main_thread(py)?;
@@ -396,8 +392,8 @@ fn fit_as<'py, T: Trained>(
 ) -> PyResult<Finished<'py>> {
     let py = vector.py();
     let parameters = view_mut::<T>(vector)?;
-    let data = table.data::<T>(shape)?;
-    let validation = validation.map(|table| table.data::<T>(shape)).transpose()?;
+    let data = table.data::<T>(shape, settings.loss)?;
+    let validation = validation.map(|table| table.data::<T>(shape, settings.loss)).transpose()?;
     let main = on_main_thread(py)?;
     let (history, error) = core(py, true, || -> Result<_> {
         let check = |data: &Data<T>, names: Names| {
