@@ -16,7 +16,20 @@ if TYPE_CHECKING:
     from ermin.optimizers import SGD, Adam, AdamW
     from ermin.training import EpochState, History, Trainer, fit
 
-__all__ = ["MLP", "SGD", "Adam", "AdamW", "EpochState", "History", "Huber", "Quantile", "Trainer", "__version__", "fit", "load"]
+__all__ = [
+    "MLP",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "EpochState",
+    "History",
+    "Huber",
+    "Quantile",
+    "Trainer",
+    "__version__",
+    "fit",
+    "load",
+]
 
 _HOMES = {
     "files": ("load",),

@@ -1,4 +1,4 @@
-"""Losses that have a parameter; the others go by their names alone. Only settings stand here; the formulas are native."""
+"""Losses that have a parameter; the others go by their names. Only settings stand here; the formulas are native."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["Huber", "Quantile"]
 class Huber:
     """Squared error near the target, absolute error beyond: outliers pull with a bounded force.
 
-    With r = p − y it is ½·r² up to \\|r\\| = delta and delta·(\\|r\\| − ½·delta) beyond (Huber 1964, "Robust estimation of
-    a location parameter").
+    With r the distance of p from y it is ½·r² up to delta and delta·(r − ½·delta) beyond (Huber 1964, "Robust
+    estimation of a location parameter").
 
     Parameters
     ----------
@@ -80,14 +80,13 @@ class Quantile:
 
 Loss: TypeAlias = str | Huber | Quantile
 
-_DEFAULTS = {"huber": Huber(), "quantile": Quantile()}
+_DEFAULTS: dict[str, Huber | Quantile] = {"huber": Huber(), "quantile": Quantile()}
 
 
 def native(loss: Loss) -> tuple[str, float]:
     """A loss as the native module takes it: its name and its parameter, 0 where it has none."""
-    loss = _DEFAULTS.get(loss, loss) if isinstance(loss, str) else loss
     if isinstance(loss, str):
-        return loss, 0.0
+        return _DEFAULTS[loss]._native() if loss in _DEFAULTS else (loss, 0.0)
     if not isinstance(loss, (Huber, Quantile)):
         raise TypeError(f"loss is {loss!r}, but must be a name, Huber or Quantile")
     return loss._native()

@@ -84,7 +84,8 @@ class Target:
             )
         if task == "auto":
             if kind == "category":
-                task, rule = "classification", "the values are not numbers"
+                what = "booleans" if series.dtype == pl.Boolean else "text"
+                task, rule = "classification", f"the values are {what}"
             else:
                 few = n_values <= min(MOST_CLASSES, len(series) // 5)
                 values = series.cast(pl.Float64)
@@ -97,7 +98,16 @@ class Target:
             if kind != "number":
                 raise ValueError(f"target {name!r} holds {series[0]!r}, but regression needs numbers")
             return cls(name, task, rule)
+        if n_values > MOST_CLASSES and 2 * n_values > len(series):
+            raise ValueError(
+                f"target {name!r} has {n_values} classes in {len(series)} rows, too few rows for each"
+            )
         return cls(name, task, rule, tuple(_labels(series).unique().sort().to_list()))
+
+    @property
+    def names(self) -> list[str]:
+        """The classes as text: what a table's probabilities are called by."""
+        return [str(name).lower() if isinstance(name, bool) else str(name) for name in self.classes]
 
     def encode(self, series: pl.Series) -> NDArray[Any]:
         """The values as the network's targets before scaling: class indices or float64."""
@@ -162,15 +172,15 @@ def split_rows(
     seed = _arrays.seed(rng)
     pool = np.arange(len(y))
     if task == "classification":
-        # A class of one or two rows stays in training: what is never shown cannot be learned.
-        pool = pool[np.bincount(y)[y] > 2]
+        # A row of each small class stays in training: what is never shown cannot be learned. Elsewhere rounding, by at
+        # most one row a part, cannot take the last.
+        _, first, counts = np.unique(y, return_index=True, return_counts=True)
+        pool = np.delete(pool, first[counts * (1 - validation - test) <= 2])
     parts = []
     for fraction in (test, validation / (1 - test)):
-        classes = y[pool].astype(np.uint32) if task == "classification" else None
+        labels = y[pool].astype(np.uint32) if task == "classification" else None
         # The same order of rows may serve twice: the second choice is among other rows.
-        chosen = (
-            training._choose(len(pool), fraction, classes, seed) if len(pool) else np.zeros(0, dtype=bool)
-        )
+        chosen = training._choose(len(pool), fraction, labels, seed) if len(pool) else np.zeros(0, dtype=bool)
         parts.append(pool[chosen])
         pool = pool[~chosen]
     held = np.zeros(len(y), dtype=bool)
@@ -257,7 +267,8 @@ class TableModel:
         X = self.preprocessing.transform(data)
         if self.target.task == "regression":
             return self.values(X)
-        return np.asarray(self.classes)[self.probabilities(X).argmax(axis=1)]
+        classes: NDArray[Any] = np.asarray(self.classes)
+        return classes[self.probabilities(X).argmax(axis=1)]
 
     def probabilities(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """`predict_proba` for inputs already prepared."""
