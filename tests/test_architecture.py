@@ -44,11 +44,22 @@ PYTHON_IMPORTS = {
     "network": {"_arrays", "_core", "files", "losses"},
     "losses": set(),
     "training": {"_arrays", "_core", "losses", "optimizers"},
-    "metrics": {"_arrays", "_core", "divergences"},
+    "metrics": {"_arrays", "divergences"},
     "reading": set(),
-    "tabular": {"_arrays", "files", "metrics", "network", "optimizers", "reading", "training"},
+    "preprocessing": {"reading"},
+    "tabular": {
+        "_arrays",
+        "files",
+        "metrics",
+        "network",
+        "optimizers",
+        "preprocessing",
+        "reading",
+        "training",
+    },
+    "coin": {"distributions", "divergences"},
     "plots": {"metrics"},
-    "__main__": {"metrics", "tabular"},
+    "__main__": {"coin", "metrics", "reading", "tabular"},
 }
 
 
