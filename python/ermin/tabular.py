@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ermin import _arrays, files, training
+from ermin.distributions import Categorical
 from ermin.network import MLP
 from ermin.preprocessing import Column, Preprocessing, as_floats, as_texts, kind_of
 
@@ -88,8 +89,7 @@ class Target:
                 task, rule = "classification", f"the values are {what}"
             else:
                 few = n_values <= min(MOST_CLASSES, len(series) // 5)
-                values = series.cast(pl.Float64)
-                task = "classification" if few and (values == values.floor()).all() else "regression"
+                task = "classification" if few and _are_whole(series) else "regression"
                 what = "whole numbers, of few different values" if task == "classification" else "numbers"
                 rule = f"the values are {what}"
         else:
@@ -132,8 +132,13 @@ def _labels(series: pl.Series) -> pl.Series:
         return series
     if kind_of(series) == "category":
         return as_texts(series)
-    values = series.cast(pl.Float64)
-    return series.cast(pl.Int64) if (values == values.floor()).all() else series.cast(pl.String)
+    return series.cast(pl.Int64) if _are_whole(series) else series.cast(pl.String)
+
+
+def _are_whole(series: pl.Series) -> bool:
+    """Whether numbers are whole, and small enough to be told from their neighbours as float64."""
+    values = as_floats(series)
+    return bool(((values == np.floor(values)) & (np.abs(values) < 2**53)).all())
 
 
 def split_rows(
@@ -272,8 +277,6 @@ class TableModel:
 
     def probabilities(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """`predict_proba` for inputs already prepared."""
-        from ermin.distributions import Categorical
-
         return np.asarray(Categorical(logits=self.net.logits(X).astype(np.float64)).p)
 
     def values(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -296,7 +299,7 @@ class TableModel:
         network, tensors = self.net._to_file()
         description = {
             "network": network,
-            "columns": [asdict(column) for column in self.preprocessing.columns],
+            "columns": [column.to_dict() for column in self.preprocessing.columns],
             "target": asdict(self.target),
         }
         files.save(path, "table", description, {f"network.{name}": array for name, array in tensors.items()})
@@ -304,10 +307,7 @@ class TableModel:
     @classmethod
     def _from_file(cls, description: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Self:
         try:
-            columns = [
-                Column(**{**column, "levels": tuple(column["levels"]), "others": tuple(column["others"])})
-                for column in description["columns"]
-            ]
+            columns = [Column.from_dict(column) for column in description["columns"]]
             target = Target(**{**description["target"], "classes": tuple(description["target"]["classes"])})
             net = MLP._from_file(
                 description["network"],
