@@ -326,6 +326,43 @@ pub mod scalar {
     }
     scalar!(exp, exp_m1, ln, ln_1p, sigmoid, softplus, erf, tanh);
 
+    /// cos(2π·x), absolute error about 1e-16: a circle is one turn, so that reducing x to an eighth of it is exact.
+    pub fn cos_turns(x: f64) -> f64 {
+        fn polynomial(x: f64, coefficients: [f64; 8]) -> f64 {
+            coefficients.into_iter().fold(0.0, |sum, c| x.mul_add(sum, c))
+        }
+        // cos(2πr) and sin(2πr)/r as polynomials in r², |r| ≤ 1/8.
+        const COS: [f64; 8] = [
+            -1.6968477245567357,
+            7.903091599093211,
+            -26.426250906863718,
+            60.24464132885012,
+            -85.45681720652263,
+            64.93939402266795,
+            -19.739208802178716,
+            1.0,
+        ];
+        const SIN: [f64; 8] = [
+            -0.7116351632046465,
+            3.819788087362168,
+            -15.094640403240986,
+            42.05869392898243,
+            -76.7058597529981,
+            81.60524927607493,
+            -41.34170224039976,
+            6.283185307179586,
+        ];
+        let turns = x - x.floor();
+        let quarter = (4.0 * turns + 0.5).floor();
+        let r = turns - 0.25 * quarter;
+        match quarter as u8 % 4 {
+            0 => polynomial(r * r, COS),
+            1 => -r * polynomial(r * r, SIN),
+            2 => -polynomial(r * r, COS),
+            _ => r * polynomial(r * r, SIN),
+        }
+    }
+
     /// The quantile of the standard normal distribution, relative error about 1e-16, for 0 < p < 1: Wichura (1988),
     /// "Algorithm AS 241: The Percentage Points of the Normal Distribution", routine PPND16.
     pub fn normal_quantile(p: f64) -> f64 {

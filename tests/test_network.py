@@ -348,7 +348,9 @@ def test_wrong_weights_and_losses_are_refused():
             net.loss(X, y, sample_weight=weight)
     with pytest.raises(ValueError, match='loss is "nll", but must be one of kl'):
         net.loss(X, y, loss="nll")
-    with pytest.raises(ValueError, match='which does not go with 3 outputs of kind "softmax"; it must be one of kl'):
+    with pytest.raises(
+        ValueError, match='which does not go with 3 outputs of kind "softmax"; it must be one of kl'
+    ):
         net.loss(X, y, loss="binary_cross_entropy")
     with pytest.raises(ValueError, match="X has no rows"):
         net.loss(np.empty((0, 2)), [])

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from ermin.losses import Huber, Quantile
     from ermin.network import MLP
     from ermin.optimizers import SGD, Adam, AdamW
+    from ermin.schedules import (
+        Adaptive,
+        Constant,
+        Cosine,
+        CosineLog,
+        Exponential,
+        FlatCosine,
+        InverseScaling,
+        OneCycle,
+    )
     from ermin.training import EpochState, History, Trainer, fit
 
 __all__ = [
@@ -21,9 +31,17 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Adaptive",
+    "Constant",
+    "Cosine",
+    "CosineLog",
     "EpochState",
+    "Exponential",
+    "FlatCosine",
     "History",
     "Huber",
+    "InverseScaling",
+    "OneCycle",
     "Quantile",
     "Trainer",
     "__version__",
@@ -36,6 +54,16 @@ _HOMES = {
     "losses": ("Huber", "Quantile"),
     "network": ("MLP",),
     "optimizers": ("SGD", "Adam", "AdamW"),
+    "schedules": (
+        "Adaptive",
+        "Constant",
+        "Cosine",
+        "CosineLog",
+        "Exponential",
+        "FlatCosine",
+        "InverseScaling",
+        "OneCycle",
+    ),
     "training": ("EpochState", "History", "Trainer", "fit"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -139,7 +139,9 @@ def targets(
             wrong = (array < 0) | (array >= n_outputs)
             if wrong.any():
                 i = int(np.argmax(wrong))
-                raise ValueError(f"{name}[{i}] is {array[i]}, but must be a class index from 0 to {n_outputs - 1}")
+                raise ValueError(
+                    f"{name}[{i}] is {array[i]}, but must be a class index from 0 to {n_outputs - 1}"
+                )
         return np.ascontiguousarray(array, dtype=np.uint32)
     if array.shape != (n_rows, n_targets) and not (array.ndim == 1 and n_targets == 1):
         raise ValueError(f"{name} has shape {array.shape}, but must have shape {(n_rows, n_targets)}")

@@ -12,6 +12,7 @@ __version__: str
 
 _Array = NDArray[Any]
 _Table = tuple[_Array, _Array, NDArray[np.float64] | None, NDArray[np.uint32] | None]
+_Schedule = tuple[str, float, tuple[float, float, float], float]
 _Named = tuple[str, str, list[int], bytes]
 
 def simd_level() -> str: ...
@@ -50,10 +51,11 @@ class Settings:
         cls,
         shape: Shape,
         loss: tuple[str, float],
-        optimizer: tuple[str, float, float, float, float, float, bool],
+        optimizer: tuple[str, _Schedule, _Schedule, float, float, float, bool],
         batch_size: int,
         shuffle: bool,
         l2: float,
+        total_steps: int,
         seed: Seed,
         n_threads: int | None,
     ) -> Settings: ...
@@ -63,8 +65,10 @@ class TrainerState:
     @staticmethod
     def fresh(shape: Shape, settings: Settings, vector: _Array) -> TrainerState: ...
     @staticmethod
-    def from_parts(first: _Array, second: _Array, powers: Sequence[float], epochs: int) -> TrainerState: ...
-    def parts(self) -> tuple[_Array, _Array, list[float], int]: ...
+    def from_parts(
+        first: _Array, second: _Array, numbers: Sequence[float], steps: int, epochs: int
+    ) -> TrainerState: ...
+    def parts(self) -> tuple[_Array, _Array, list[float], int, int]: ...
     def advance(
         self, shape: Shape, settings: Settings, vector: _Array, table: _Table, epoch: bool
     ) -> float: ...

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MLP"]
 
-_PLAIN_STEP = ("sgd", 1.0, 0.0, 0.0, 0.0, 0.0, False)
+_STILL = ("constant", 0.0, (0.0, 0.0, 0.0), 0.0)
+_NO_STEP = ("sgd", _STILL, _STILL, 0.0, 0.0, 0.0, False)
 
 
 class MLP:
@@ -252,10 +253,15 @@ class MLP:
         return rows, targets, _arrays.row_weights(sample_weight, names[2], len(rows)), None
 
     def _settings(self, loss: tuple[str, float]) -> _core.Settings:
-        return _core.Settings(self._shape, loss, _PLAIN_STEP, 1, False, 0.0, 0, _arrays.thread_count(None))
+        return _core.Settings(self._shape, loss, _NO_STEP, 1, False, 0.0, 1, 0, _arrays.thread_count(None))
 
     def loss(
-        self, X: ArrayLike, y: ArrayLike, *, loss: losses.Loss = "auto", sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        loss: losses.Loss = "auto",
+        sample_weight: ArrayLike | None = None,
     ) -> float:
         """The weighted mean loss over the rows, added up in float64.
 
@@ -299,7 +305,12 @@ class MLP:
         return self._shape.loss(self._vector, table, self._settings(named))
 
     def gradient(
-        self, X: ArrayLike, y: ArrayLike, *, loss: losses.Loss = "auto", sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        loss: losses.Loss = "auto",
+        sample_weight: ArrayLike | None = None,
     ) -> tuple[float, tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]:
         """The loss and its gradient by backpropagation: for teaching, checks and optimisers of one's own.
 

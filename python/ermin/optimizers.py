@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass
+from typing import TypeAlias
+
+from ermin import schedules
+from ermin.schedules import Constant, check_number
 
 __all__ = ["SGD", "Adam", "AdamW"]
 
 # What the native module takes: kind, learning rate, weight decay, two factors, epsilon, Nesterov.
-_Native = tuple[str, float, float, float, float, float, bool]
-
-
-def _check(name: str, value: float, low: float, high: float, need: str, *, open_low: bool = False) -> None:
-    if isinstance(value, (str, bytes)) or (
-        not isinstance(value, (int, float)) and not hasattr(value, "__float__")
-    ):
-        raise TypeError(f"{name} is {value!r}, but must be a number")
-    number = float(value)
-    inside = (low < number if open_low else low <= number) and number < high
-    if not (math.isfinite(number) and inside):
-        raise ValueError(f"{name} is {value}, but must be {need}")
+_Native: TypeAlias = tuple[str, schedules.Native, schedules.Native, float, float, float, bool]
 
 
 @dataclass(frozen=True)
@@ -32,13 +25,13 @@ class SGD:
 
     Parameters
     ----------
-    learning_rate : float
+    learning_rate : float or schedule
         Greater than 0.
     momentum : float, default 0
         From 0 up to, not including, 1.
     nesterov : bool, default False
         Look ahead along the velocity.
-    weight_decay : float, default 0
+    weight_decay : float or schedule, default 0
         Weights (not biases) shrink by ``learning_rate * weight_decay`` of themselves a step, apart from the gradient.
 
     Raises
@@ -53,21 +46,21 @@ class SGD:
     SGD(learning_rate=0.1, momentum=0.9, nesterov=False, weight_decay=0.0)
     """
 
-    learning_rate: float
+    learning_rate: float | Constant
     _: KW_ONLY
     momentum: float = 0.0
     nesterov: bool = False
-    weight_decay: float = 0.0
+    weight_decay: float | Constant = 0.0
 
     def __post_init__(self) -> None:
         _check_rates(self.learning_rate, self.weight_decay)
-        _check("momentum", self.momentum, 0, 1, "from 0 up to, not including, 1")
+        _check_share("momentum", self.momentum)
 
     def _native(self) -> _Native:
         return (
             "sgd",
-            float(self.learning_rate),
-            float(self.weight_decay),
+            schedules.native(self.learning_rate),
+            schedules.native(self.weight_decay),
             float(self.momentum),
             0.0,
             0.0,
@@ -84,7 +77,7 @@ class Adam:
 
     Parameters
     ----------
-    learning_rate : float, default 1e-3
+    learning_rate : float or schedule, default 1e-3
         Greater than 0.
     beta_1, beta_2 : float, default 0.9 and 0.999
         What the running means of the gradient and of its square keep a step; from 0 up to, not including, 1.
@@ -103,7 +96,7 @@ class Adam:
     Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-08)
     """
 
-    learning_rate: float = 1e-3
+    learning_rate: float | Constant = 1e-3
     _: KW_ONLY
     beta_1: float = 0.9
     beta_2: float = 0.999
@@ -112,17 +105,17 @@ class Adam:
     def __post_init__(self) -> None:
         _check_rates(self.learning_rate, self._decay())
         for name in ("beta_1", "beta_2"):
-            _check(name, getattr(self, name), 0, 1, "from 0 up to, not including, 1")
-        _check("epsilon", self.epsilon, 0, math.inf, "greater than 0", open_low=True)
+            _check_share(name, getattr(self, name))
+        check_number("epsilon", self.epsilon, 0, math.inf, "greater than 0", open_low=True)
 
-    def _decay(self) -> float:
+    def _decay(self) -> float | Constant:
         return 0.0
 
     def _native(self) -> _Native:
         return (
             "adam",
-            float(self.learning_rate),
-            float(self._decay()),
+            schedules.native(self.learning_rate),
+            schedules.native(self._decay()),
             float(self.beta_1),
             float(self.beta_2),
             float(self.epsilon),
@@ -139,9 +132,9 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    learning_rate, beta_1, beta_2, epsilon : float
+    learning_rate, beta_1, beta_2, epsilon
         As for `Adam`.
-    weight_decay : float, default 0.01
+    weight_decay : float or schedule, default 0.01
         At least 0.
 
     Raises
@@ -157,12 +150,27 @@ class AdamW(Adam):
     """
 
     _: KW_ONLY
-    weight_decay: float = 0.01
+    weight_decay: float | Constant = 0.01
 
-    def _decay(self) -> float:
+    def _decay(self) -> float | Constant:
         return self.weight_decay
 
 
-def _check_rates(learning_rate: float, weight_decay: float) -> None:
-    _check("learning_rate", learning_rate, 0, math.inf, "greater than 0", open_low=True)
-    _check("weight_decay", weight_decay, 0, math.inf, "at least 0")
+def _check_rates(learning_rate: float | Constant, weight_decay: float | Constant) -> None:
+    rate = learning_rate.value if isinstance(learning_rate, Constant) else learning_rate
+    check_number("learning_rate", rate, 0, math.inf, "greater than 0", open_low=True)
+    if isinstance(weight_decay, schedules.Adaptive):
+        raise TypeError("weight_decay is an Adaptive schedule, which is for learning rates only")
+    if not isinstance(weight_decay, Constant):
+        check_number("weight_decay", weight_decay, 0, math.inf, "at least 0")
+
+
+def _check_share(name: str, value: float) -> None:
+    if check_number(name, value, 0, 1, "from 0 up to, not including, 1") == 1:
+        raise ValueError(f"{name} is {value}, but must be from 0 up to, not including, 1")
+
+
+def needs_length(optimizer: SGD | Adam) -> bool:
+    """Whether a schedule of the optimiser depends on how many steps the run has."""
+    decay = optimizer._decay() if isinstance(optimizer, Adam) else optimizer.weight_decay
+    return schedules.needs_length(optimizer.learning_rate) or schedules.needs_length(decay)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ermin import _arrays, _core, losses
-from ermin.optimizers import Adam
+from ermin.optimizers import Adam, needs_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,7 +74,7 @@ class History:
     validation_loss : numpy.ndarray of shape (n_epochs,)
         The mean loss on the validation rows after the epoch; NaN without validation.
     learning_rate, seconds : numpy.ndarray of shape (n_epochs,)
-        The learning rate, and the time since the run began.
+        The learning rate of the epoch's first step, and the time since the run began.
     best_epoch : int
         The epoch, from 1, with the least validation loss (or what `selection` names; without validation the least
         training loss); of equal ones the first. 0 if no epoch was finished.
@@ -261,7 +261,9 @@ def fit(
     if not (math.isfinite(min_delta) and min_delta >= 0):
         raise ValueError(f"min_delta is {min_delta}, but must be at least 0")
     n_rows = len(table[0]) if table[3] is None else len(table[3])
-    settings = _settings(net, chosen, optimizer, _batch_size(batch_size, n_rows), shuffle, l2, seed, n_threads)
+    batch_size = _batch_size(batch_size, n_rows)
+    total_steps = epochs * -(-n_rows // batch_size)
+    settings = _settings(net, chosen, optimizer, batch_size, shuffle, l2, total_steps, seed, n_threads)
     plan = (epochs, patience, float(min_delta), criterion, bool(restore_best))
 
     before, vector = net._vector, net._vector.copy()
@@ -361,6 +363,7 @@ def _settings(
     batch_size: int,
     shuffle: bool,
     l2: float,
+    total_steps: int,
     seed: _arrays.Seed,
     n_threads: int | None,
 ) -> _core.Settings:
@@ -371,7 +374,15 @@ def _settings(
         raise ValueError(f"l2 is {l2}, but must be at least 0")
     threads = _arrays.thread_count(n_threads)
     return _core.Settings(
-        net._shape, loss, optimizer._native(), batch_size, bool(shuffle), float(l2), seed, threads
+        net._shape,
+        loss,
+        optimizer._native(),
+        batch_size,
+        bool(shuffle),
+        float(l2),
+        total_steps,
+        seed,
+        threads,
     )
 
 
@@ -442,6 +453,13 @@ class Trainer:
         Its parameters change with every call; they may be assigned in between.
     loss, optimizer, batch_size, shuffle, l2, rng, n_threads
         As for `fit`.
+    total_steps : int, optional
+        How many steps the run will have: what schedules need to know.
+
+    Raises
+    ------
+    ValueError
+        If a schedule needs `total_steps` and there is none.
 
     Examples
     --------
@@ -461,9 +479,13 @@ class Trainer:
         batch_size: int | str = "auto",
         shuffle: bool = True,
         l2: float = 0.0,
+        total_steps: int | None = None,
         rng: _arrays.RngLike = None,
         n_threads: int | None = None,
     ) -> None:
+        if total_steps is None and optimizer is not None and needs_length(optimizer):
+            raise ValueError("total_steps is None, but the optimizer's schedule depends on it")
+        self._total_steps = 1 if total_steps is None else _at_least_one("total_steps", total_steps)
         self.net = net
         self._loss, self._optimizer, self._batch_size = losses.native(loss), optimizer, batch_size
         self._shuffle, self._l2, self._seed, self._n_threads = shuffle, l2, _arrays.seed(rng), n_threads
@@ -474,7 +496,7 @@ class Trainer:
         """The settings for that many rows; the latest are kept, because steps in a loop have the same number."""
         batch_size = _batch_size(self._batch_size, n_rows)
         if batch_size not in self._natives:
-            options = (self._shuffle, self._l2, self._seed, self._n_threads)
+            options = (self._shuffle, self._l2, self._total_steps, self._seed, self._n_threads)
             self._natives = {
                 batch_size: _settings(self.net, self._loss, self._optimizer, batch_size, *options)
             }

@@ -8,6 +8,7 @@ pub mod block;
 pub mod data;
 pub mod loss;
 pub mod optim;
+pub mod schedule;
 pub mod train;
 
 use crate::math::scalar::normal_quantile;

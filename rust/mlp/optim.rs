@@ -1,6 +1,7 @@
 //! Optimisers: state over the flat parameter vector, and one update for every parameter.
 
 use super::Shape;
+use super::schedule::{Adaptation, Schedule};
 use crate::error::Result;
 use crate::math::constant;
 use crate::parallel::zeros;
@@ -35,9 +36,9 @@ pub struct Optimizer {
     /// How parameters follow their gradients.
     pub rule: Rule,
     /// lr
-    pub learning_rate: f64,
+    pub learning_rate: Schedule,
     /// Decoupled (Loshchilov and Hutter 2019, algorithm 2): weights, not biases, shrink by lr·weight_decay a step.
-    pub weight_decay: f64,
+    pub weight_decay: Schedule,
 }
 
 /// What an optimiser remembers between steps.
@@ -49,6 +50,10 @@ pub struct State<T> {
     pub second: Vec<T>,
     /// β₁ᵗ and β₂ᵗ, as running products.
     pub powers: [f64; 2],
+    /// Steps done.
+    pub steps: u64,
+    /// What an adaptive learning rate remembers.
+    pub adaptation: Adaptation,
 }
 
 impl Optimizer {
@@ -59,14 +64,26 @@ impl Optimizer {
             Rule::Adam { .. } => (true, true),
         };
         let moments = |wanted: bool| zeros(if wanted { n_parameters } else { 0 });
-        Ok(State { first: moments(first)?, second: moments(second)?, powers: [1.0; 2] })
+        Ok(State {
+            first: moments(first)?,
+            second: moments(second)?,
+            powers: [1.0; 2],
+            steps: 0,
+            adaptation: Adaptation::START,
+        })
     }
 
-    /// One step. `l2` is the penalty's factor in the gradient of the weights: g + l2·p.
+    /// The learning rate of the next step.
+    pub fn rate<T>(&self, state: &State<T>, total_steps: u64) -> f64 {
+        self.learning_rate.at(state.steps, total_steps) * state.adaptation.scale
+    }
+
+    /// One step of `total_steps`. `l2` is the penalty's factor in the gradient of the weights: g + l2·p.
     pub fn update<T: Real>(
         &self,
         state: &mut State<T>,
         shape: &Shape,
+        total_steps: u64,
         l2: f64,
         gradient: &[T],
         parameters: &mut [T],
@@ -75,12 +92,16 @@ impl Optimizer {
             state.powers[0] *= beta_1;
             state.powers[1] *= beta_2;
         }
+        let learning_rate = self.rate(state, total_steps);
+        let weight_decay = self.weight_decay.at(state.steps, total_steps);
+        state.steps += 1;
         for layer in shape.layers() {
             for (range, is_weight) in [(layer.weights, true), (layer.biases, false)] {
                 dispatch(Update {
-                    optimizer: self,
+                    rule: self.rule,
+                    learning_rate,
                     powers: state.powers,
-                    shrink: if is_weight { 1.0 - self.learning_rate * self.weight_decay } else { 1.0 },
+                    shrink: if is_weight { 1.0 - learning_rate * weight_decay } else { 1.0 },
                     l2: if is_weight { l2 } else { 0.0 },
                     gradient: &gradient[range.clone()],
                     parameters: &mut parameters[range.clone()],
@@ -98,7 +119,8 @@ fn part<T>(state: &mut [T], range: Range<usize>) -> &mut [T] {
 }
 
 struct Update<'a, T> {
-    optimizer: &'a Optimizer,
+    rule: Rule,
+    learning_rate: f64,
     powers: [f64; 2],
     shrink: f64,
     l2: f64,
@@ -112,7 +134,7 @@ impl<T: Real> Kernel for Update<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(mut self) {
-        match self.optimizer.rule {
+        match self.rule {
             Rule::Sgd { .. } if self.first.is_empty() => self.plain::<S>(),
             Rule::Sgd { momentum, nesterov } => self.momentum::<S>(momentum, nesterov),
             Rule::Adam { beta_1, beta_2, epsilon } => self.adam::<S>(beta_1, beta_2, epsilon),
@@ -136,7 +158,7 @@ impl<T: Real> Update<'_, T> {
 
     #[inline(always)]
     fn plain<S: Simd>(&mut self) {
-        let lr = constant::<T::Vector<S>>(-self.optimizer.learning_rate);
+        let lr = constant::<T::Vector<S>>(-self.learning_rate);
         for i in (0..self.parameters.len()).step_by(T::LANES) {
             let (g, p) = self.gradient_and_parameter::<S>(i);
             lr.mul_add(g, p).copy_to_partial(&mut self.parameters[i..]);
@@ -145,7 +167,7 @@ impl<T: Real> Update<'_, T> {
 
     #[inline(always)]
     fn momentum<S: Simd>(&mut self, momentum: f64, nesterov: bool) {
-        let lr = constant::<T::Vector<S>>(-self.optimizer.learning_rate);
+        let lr = constant::<T::Vector<S>>(-self.learning_rate);
         let mu = constant::<T::Vector<S>>(momentum);
         for i in (0..self.parameters.len()).step_by(T::LANES) {
             let (g, p) = self.gradient_and_parameter::<S>(i);
@@ -160,7 +182,7 @@ impl<T: Real> Update<'_, T> {
     fn adam<S: Simd>(&mut self, beta_1: f64, beta_2: f64, epsilon: f64) {
         let (keep_m, new_m) = (constant::<T::Vector<S>>(beta_1), constant::<T::Vector<S>>(1.0 - beta_1));
         let (keep_v, new_v) = (constant::<T::Vector<S>>(beta_2), constant::<T::Vector<S>>(1.0 - beta_2));
-        let lr = constant::<T::Vector<S>>(-self.optimizer.learning_rate / (1.0 - self.powers[0]));
+        let lr = constant::<T::Vector<S>>(-self.learning_rate / (1.0 - self.powers[0]));
         let correct_v = constant::<T::Vector<S>>(1.0 / (1.0 - self.powers[1]));
         let epsilon = constant::<T::Vector<S>>(epsilon);
         for i in (0..self.parameters.len()).step_by(T::LANES) {

@@ -30,6 +30,8 @@ pub struct Settings {
     pub shuffle: bool,
     /// The penalty ½·l2·Σw²/Σ(weights of the batch), over weights, not biases.
     pub l2: f64,
+    /// How many steps the run has, for schedules.
+    pub total_steps: u64,
     /// The key of the run's random numbers.
     pub seed: Seed,
     /// Threads wanted; None for as many as pay.
@@ -96,7 +98,14 @@ impl<T: Real> Worker<T> {
         }
         self.compute(shape, settings.loss, parameters, data, numbers, 1.0 / weight);
         let l2 = settings.l2 / weight;
-        settings.optimizer.update(&mut memory.state, shape, l2, &self.gradient, parameters);
+        settings.optimizer.update(
+            &mut memory.state,
+            shape,
+            settings.total_steps,
+            l2,
+            &self.gradient,
+            parameters,
+        );
         [self.loss, weight]
     }
 }
@@ -217,7 +226,14 @@ impl<T: Real> Trainer<'_, '_, T> {
         }
         let loss = self.blocks(parameters, numbers, 1.0 / weight)?;
         let (optimizer, l2) = (&self.settings.optimizer, self.settings.l2 / weight);
-        optimizer.update(&mut memory.state, self.shape, l2, &self.gradient, parameters);
+        optimizer.update(
+            &mut memory.state,
+            self.shape,
+            self.settings.total_steps,
+            l2,
+            &self.gradient,
+            parameters,
+        );
         Some([loss, weight])
     }
 
@@ -286,6 +302,9 @@ impl<T: Real> Trainer<'_, '_, T> {
         memory.epochs += 1;
         let sums = self.steps(parameters, memory, &order);
         self.order = order;
+        if let Some([loss, weight]) = sums {
+            memory.state.adaptation.note(&self.settings.optimizer.learning_rate, loss / weight);
+        }
         sums
     }
 
@@ -435,7 +454,7 @@ pub struct Record {
     pub loss: f64,
     /// The mean loss over the validation rows after the epoch; NaN without validation.
     pub validation_loss: f64,
-    /// The learning rate.
+    /// The learning rate of its first step.
     pub learning_rate: f64,
     /// Since the run began.
     pub seconds: f64,
@@ -500,6 +519,7 @@ pub fn fit<T: Real>(
     let mut history = History { records: Vec::new(), best_epoch: 0, stop_reason: StopReason::Epochs };
     let (mut best, mut bar, mut waited) = (f64::INFINITY, f64::INFINITY, 0);
     for epoch in 1..=plan.epochs {
+        let learning_rate = settings.optimizer.rate(&memory.state, settings.total_steps);
         let Some([loss, weight]) = trainer.epoch(parameters, memory) else {
             history.stop_reason = StopReason::Interrupted;
             break;
@@ -518,7 +538,7 @@ pub fn fit<T: Real>(
         let record = Record {
             loss: loss / weight,
             validation_loss,
-            learning_rate: settings.optimizer.learning_rate,
+            learning_rate,
             seconds: began.elapsed().as_secs_f64(),
         };
         history.records.push(record);

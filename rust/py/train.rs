@@ -8,6 +8,7 @@ use crate::mlp::block::MOST_ROWS;
 use crate::mlp::data::{Data, Names, TRAINING, VALIDATION};
 use crate::mlp::loss::Loss;
 use crate::mlp::optim::{Optimizer, Rule, State};
+use crate::mlp::schedule::{Adaptation, Course, Schedule};
 use crate::mlp::train::{self, Memory, Plan, Selection, StopReason, Verdict, Worker};
 use crate::mlp::{self, Initializer, Output};
 use crate::random::Seed;
@@ -136,6 +137,27 @@ impl Shape {
     }
 }
 
+/// A schedule as `schedules.py` hands it over: name, value, three parameters, warm-up.
+type Scheduled = (String, f64, [f64; 3], f64);
+
+fn schedule((name, value, [first, second, third], warmup): Scheduled) -> PyResult<Schedule> {
+    let course = match name.as_str() {
+        "constant" => Course::Constant,
+        "cosine" => Course::Cosine { end: first },
+        "one_cycle" => Course::OneCycle { start: first, peak: second, end: third },
+        "inverse_scaling" => Course::InverseScaling { power: first },
+        "exponential" => Course::Exponential { end: first },
+        "adaptive" => Course::Adaptive { factor: first, patience: second as u64, tolerance: third },
+        "cosine_log" => Course::CosineLog { bumps: first },
+        "flat_cosine" => Course::FlatCosine { hold: first },
+        _ => return Err(PyValueError::new_err(format!("schedule is {name:?}, which there is not"))),
+    };
+    Ok(Schedule { value, course, warmup })
+}
+
+/// An optimiser as `optimizers.py` hands it over: kind, learning rate, weight decay, two factors, epsilon, Nesterov.
+type Optimizing = (String, Scheduled, Scheduled, f64, f64, f64, bool);
+
 /// What stays the same during a run.
 #[pyclass(frozen)]
 pub struct Settings(train::Settings);
@@ -144,14 +166,15 @@ pub struct Settings(train::Settings);
 impl Settings {
     #[new]
     #[allow(clippy::too_many_arguments, reason = "each is a setting")]
-    #[pyo3(signature = (shape, loss, optimizer, batch_size, shuffle, l2, seed, n_threads))]
+    #[pyo3(signature = (shape, loss, optimizer, batch_size, shuffle, l2, total_steps, seed, n_threads))]
     fn new(
         shape: &Shape,
         loss: (String, f64),
-        optimizer: (String, f64, f64, f64, f64, f64, bool),
+        optimizer: Optimizing,
         batch_size: usize,
         shuffle: bool,
         l2: f64,
+        total_steps: u64,
         seed: Seed,
         n_threads: Option<usize>,
     ) -> PyResult<Settings> {
@@ -177,8 +200,18 @@ impl Settings {
             "adam" => Rule::Adam { beta_1: first, beta_2: second, epsilon },
             _ => Rule::Sgd { momentum: first, nesterov },
         };
+        let (learning_rate, weight_decay) = (schedule(learning_rate)?, schedule(weight_decay)?);
         let optimizer = Optimizer { rule, learning_rate, weight_decay };
-        Ok(Settings(train::Settings { loss, optimizer, batch_size, shuffle, l2, seed, n_threads }))
+        Ok(Settings(train::Settings {
+            loss,
+            optimizer,
+            batch_size,
+            shuffle,
+            l2,
+            total_steps,
+            seed,
+            n_threads,
+        }))
     }
 }
 
@@ -216,8 +249,8 @@ impl Trained for f64 {
 #[pyclass(frozen)]
 pub struct TrainerState(Mutex<Remembered>);
 
-/// (first moments, second moments, β powers, epochs): what a pickle holds.
-type Parts<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, [f64; 2], u64);
+/// (first moments, second moments, β powers and adaptation, steps, epochs): what a pickle holds.
+type Parts<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, [f64; 5], u64, u64);
 
 #[pymethods]
 impl TrainerState {
@@ -239,11 +272,15 @@ impl TrainerState {
     fn from_parts(
         first: &Bound<'_, PyUntypedArray>,
         second: &Bound<'_, PyUntypedArray>,
-        powers: [f64; 2],
+        numbers: [f64; 5],
+        steps: u64,
         epochs: u64,
     ) -> PyResult<TrainerState> {
         with_dtype!(first, T => {
-            let state = State { first: view::<T>(first)?.to_vec(), second: view::<T>(second)?.to_vec(), powers };
+            let [beta_1, beta_2, scale, least, waited] = numbers;
+            let (first, second) = (view::<T>(first)?.to_vec(), view::<T>(second)?.to_vec());
+            let (powers, adaptation) = ([beta_1, beta_2], Adaptation { scale, least, waited });
+            let state = State { first, second, powers, steps, adaptation };
             Ok(TrainerState(Mutex::new(T::remember(Memory { state, epochs }))))
         })
     }
@@ -251,7 +288,9 @@ impl TrainerState {
     fn parts<'py>(&self, py: Python<'py>) -> Parts<'py> {
         fn of<'py, T: Trained>(py: Python<'py>, memory: &Memory<T>) -> Parts<'py> {
             let array = |values: &[T]| PyArray1::from_slice(py, values).into_any();
-            (array(&memory.state.first), array(&memory.state.second), memory.state.powers, memory.epochs)
+            let State { first, second, powers: [beta_1, beta_2], steps, adaptation } = &memory.state;
+            let numbers = [*beta_1, *beta_2, adaptation.scale, adaptation.least, adaptation.waited];
+            (array(first), array(second), numbers, *steps, memory.epochs)
         }
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Remembered::F32(memory, _) => of(py, memory),
