@@ -250,20 +250,20 @@ def test_a_fraction_is_held_back_by_class_and_by_seed():
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1, 2], [500, 90, 10])
     rng.shuffle(y)
-    from ermin.training import _choose
+    from ermin.training import choose_rows
 
-    chosen = _choose(600, 0.2, y.astype(np.uint32), 7)
+    chosen = choose_rows(600, 0.2, y.astype(np.uint32), 7)
     np.testing.assert_array_equal(np.bincount(y[chosen]), [100, 18, 2])
-    np.testing.assert_array_equal(chosen, _choose(600, 0.2, y.astype(np.uint32), 7))
-    assert (chosen != _choose(600, 0.2, y.astype(np.uint32), 8)).any()
-    assert _choose(601, 0.25, None, 7).sum() == 150
+    np.testing.assert_array_equal(chosen, choose_rows(600, 0.2, y.astype(np.uint32), 7))
+    assert (chosen != choose_rows(600, 0.2, y.astype(np.uint32), 8)).any()
+    assert choose_rows(601, 0.25, None, 7).sum() == 150
 
 
 def test_a_fraction_trains_like_the_split_given_by_hand():
     X, y = noisy_classes(n=200)
-    from ermin.training import _choose
+    from ermin.training import choose_rows
 
-    chosen = _choose(200, 0.3, y.astype(np.uint32), 3)
+    chosen = choose_rows(200, 0.3, y.astype(np.uint32), 3)
     by_fraction, by_hand = (ermin.MLP([5, 6, 2], output="softmax", rng=0) for _ in range(2))
     first = ermin.fit(by_fraction, X, y, validation=0.3, epochs=5, rng=3)
     second = ermin.fit(by_hand, X[~chosen], y[~chosen], validation=(X[chosen], y[chosen]), epochs=5, rng=3)

@@ -281,7 +281,9 @@ def _write_picture(figure: Any, path: str) -> None:
 
 def _fit(options: argparse.Namespace) -> None:
     _check_can_write("--save", options.save, options.data)
-    _check_picture(options.plot, options.data, *([options.save] if options.save else []))
+    _check_picture(options.plot, options.data)
+    if options.plot and options.save and os.path.realpath(options.plot) == os.path.realpath(options.save):
+        raise ValueError(f"--plot: {options.plot} is written twice, as --save names it too")
     from ermin.reading import read_table
 
     started = time.perf_counter()

@@ -185,7 +185,7 @@ def split_rows(
     for fraction in (test, validation / (1 - test)):
         labels = y[pool].astype(np.uint32) if task == "classification" else None
         # The same order of rows may serve twice: the second choice is among other rows.
-        chosen = training._choose(len(pool), fraction, labels, seed) if len(pool) else np.zeros(0, dtype=bool)
+        chosen = training.choose_rows(len(pool), fraction, labels, seed) if len(pool) else np.zeros(0, dtype=bool)
         parts.append(pool[chosen])
         pool = pool[~chosen]
     held = np.zeros(len(y), dtype=bool)

@@ -407,7 +407,7 @@ def _hold_back(
     if not 0 < fraction < 1:
         raise ValueError(f"validation is {fraction}, but must be between 0 and 1")
     X, y, weights, _ = table
-    chosen = _choose(len(X), fraction, y if y.dtype == np.uint32 and y.ndim == 1 else None, seed)
+    chosen = choose_rows(len(X), fraction, y if y.dtype == np.uint32 and y.ndim == 1 else None, seed)
     numbers = np.arange(len(X), dtype=np.uint32)
     if chosen.all() or not chosen.any():
         raise ValueError(
@@ -416,7 +416,7 @@ def _hold_back(
     return (X, y, weights, numbers[~chosen]), (X, y, weights, numbers[chosen])
 
 
-def _choose(
+def choose_rows(
     n_rows: int, fraction: float, classes: NDArray[np.uint32] | None, seed: _arrays.Seed
 ) -> NDArray[np.bool_]:
     """Which rows are held back: `fraction` of all, rounded to the nearest, and by class as near to it as can be."""
