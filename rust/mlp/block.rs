@@ -45,7 +45,7 @@ impl<T: Real> Block<T> {
         let widest_turned = shape.sizes[1..].iter().map(|width| padded::<T>(*width)).max().unwrap_or(0);
         let back = usize::from(training);
         Ok(Block {
-            layers: shape.layers(),
+            layers: shape.layers().collect(),
             output: shape.output,
             row,
             values,

@@ -76,16 +76,16 @@ impl Shape {
     }
 
     /// The dense layers, first to last.
-    pub fn layers(&self) -> Vec<Dense> {
+    pub fn layers(&self) -> impl Iterator<Item = Dense> {
         let mut place = 0;
-        let layer = |pair: &[usize]| {
+        let layer = move |pair: &[usize]| {
             let (inputs, outputs) = (pair[0], pair[1]);
             let weights = place..place + inputs * outputs;
             let biases = weights.end..weights.end + outputs;
             place = biases.end;
             Dense { inputs, outputs, weights, biases }
         };
-        self.sizes.windows(2).map(layer).collect()
+        self.sizes.windows(2).map(layer)
     }
 
     /// The length of the parameter vector, or None where it exceeds what memory can address.
@@ -134,7 +134,7 @@ impl Initializer {
 
     /// Fills a network's parameters. Drawn in `f64`, whatever the type, from one stream a layer.
     pub fn fill<T: Real>(self, shape: &Shape, seed: Seed, parameters: &mut [T]) {
-        for (l, layer) in shape.layers().iter().enumerate() {
+        for (l, layer) in shape.layers().enumerate() {
             let (inputs, outputs) = (layer.inputs as f64, layer.outputs as f64);
             let stream = Stream::new(seed, Purpose::Initial, 0, l as u64);
             let activation = shape.activations.get(l).copied().unwrap_or(Activation::Identity);
