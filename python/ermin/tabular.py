@@ -313,7 +313,7 @@ class TableModel:
                 description["network"],
                 {name.removeprefix("network."): array for name, array in tensors.items()},
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"the file does not describe a model of a table: {error}") from None
         model = cls(net, Preprocessing(columns), target)
         n_outputs = len(target.classes) or 1
