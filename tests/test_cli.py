@@ -425,7 +425,7 @@ BAD = [
     ("predict model", "the following arguments are required: DATA"),
     ("coin --p 1.5", "p is 1.5"),
     ("coin --p -0.5", "p is -0.5"),
-    ("coin --p nan", "p is nan"),
+    ("coin --p nan", "p is NaN"),
     ("coin --p x", "--p: 'x' is not a number"),
     ("coin --tosses 0", "--tosses: '0' is not a whole number of at least 1"),
     ("coin --plot nowhere/coin.png", "--plot: the directory nowhere does not exist"),

@@ -8,7 +8,7 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ermin.preprocessing import Column, Preprocessing
@@ -39,6 +39,8 @@ def test_where_quartiles_are_equal_the_others_set_the_scale():
     np.testing.assert_allclose(inputs_of([0] * 99 + [1])["x"][-1], squash(1), rtol=1e-6)
 
 
+@example([-1.7e308, 1.7e308, 1.0, None])
+@example([5e-324, 0.0, 1e-320, 1.0])
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True) | st.none(), min_size=1, max_size=20))
 def test_inputs_are_finite_and_bounded_and_keep_the_order(values):
     column = Column.learn(pl.Series("x", values, dtype=pl.Float64))

@@ -25,7 +25,7 @@ from ermin.tabular import TableModel, Target, split_rows
         (list(range(21)) * 10, "regression", ()),
         (list(range(10)) * 4, "regression", ()),
         ([0.5, 1.0] * 10, "regression", ()),
-        ([1e300, -1e300] * 10, "regression", ()),
+        ([1e90, -1e90] * 10, "regression", ()),
     ],
 )
 def test_which_task_it_is(values, task, classes):
@@ -41,7 +41,9 @@ def test_the_task_as_asked_for():
     assert Target.decide(whole, "regression").task == "regression"
     assert Target.decide(pl.Series("y", [0.5, 1.5] * 5), "classification").classes == ("0.5", "1.5")
     with pytest.raises(ValueError, match="target 'y' holds 'a', but regression needs numbers"):
-        Target.decide(pl.Series("y", ["a", "b"]), "regression")
+        Target.decide(pl.Series("y", ["1", "a", "b"]), "regression")
+    with pytest.raises(ValueError, match="target 'y' holds 'true', but regression needs numbers"):
+        Target.decide(pl.Series("y", [True, False]), "regression")
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,7 @@ def test_the_task_as_asked_for():
         ([], "has no values"),
         (["a", "a"], r"one value only \(a\)"),
         ([1.5, 1.5], r"one value only \(1.5\)"),
+        ([1e300, 1.0], "holds numbers beyond 1e\\+100"),
         ([[1], [2]], "must hold numbers or classes"),
         ([f"n{i}" for i in range(30)], "30 classes in 30 rows, too few"),
     ],

@@ -32,6 +32,8 @@ __all__ = ["Column", "Preprocessing", "as_floats", "as_texts", "kind_of"]
 
 MOST_LEVELS = 64
 """A category of more levels has its rarest share one input."""
+LARGEST = 1e150
+"""Numbers beyond are taken for this one, so that differences and quantiles are finite."""
 BOUND = 3.0
 """What a scaled number stays within."""
 
@@ -98,7 +100,7 @@ def _centre_and_scale(values: NDArray[np.float64]) -> tuple[float, float]:
     if not len(values):
         return 0.0, 0.0
     low, centre, high = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
-    scale = min(high - low, float(np.finfo(np.float64).max))
+    scale = high - low
     if not scale > 0:
         others = values[values != centre]
         scale = float(np.median(np.abs(others - centre))) if len(others) else 0.0
@@ -211,7 +213,7 @@ class Column:
         import polars as pl
 
         if self.kind == "number":
-            return {"value": as_floats(series)}
+            return {"value": np.clip(as_floats(series), -LARGEST, LARGEST)}
         if series.dtype == pl.String and self.date_format:
             series = parse_dates(as_texts(series), self.date_format)
         elif series.dtype not in (pl.Date, pl.Datetime, pl.Null):
@@ -380,7 +382,8 @@ class Preprocessing:
         """
         frame = as_polars(data)
         used = [column for column in self.columns if column.kind != "dropped"]
-        absent = [column.name for column in used if column.name not in frame.columns]
+        there = set(frame.columns)
+        absent = [column.name for column in used if column.name not in there]
         if absent:
             raise ValueError(
                 f"the table has no column {', '.join(map(repr, absent))}, but the model needs it"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TableModel", "Target", "split_rows"]
 
+LARGEST = 1e100
+"""What a number to be predicted may not exceed, so that its square is finite."""
 MOST_CLASSES = 20
 """Whole numbers with at most so many different values (and five rows for each) are classes, by default."""
 
@@ -88,15 +90,18 @@ class Target:
                 what = "booleans" if series.dtype == pl.Boolean else "text"
                 task, rule = "classification", f"the values are {what}"
             else:
-                few = n_values <= min(MOST_CLASSES, len(series) // 5)
-                task = "classification" if few and _are_whole(series) else "regression"
-                what = "whole numbers, of few different values" if task == "classification" else "numbers"
-                rule = f"the values are {what}"
+                few, whole = n_values <= min(MOST_CLASSES, len(series) // 5), _are_whole(series)
+                task = "classification" if few and whole else "regression"
+                rule = f"the values are {'whole ' if whole else ''}numbers, {n_values:,} of them different"
         else:
             rule = "as asked for"
         if task == "regression":
             if kind != "number":
-                raise ValueError(f"target {name!r} holds {series[0]!r}, but regression needs numbers")
+                texts = as_texts(series)
+                first = texts.filter(texts.cast(pl.Float64, strict=False).is_null())[0]
+                raise ValueError(f"target {name!r} holds {first!r}, but regression needs numbers")
+            if np.abs(as_floats(series)).max() > LARGEST:
+                raise ValueError(f"target {name!r} holds numbers beyond {LARGEST:g}, too large to learn")
             return cls(name, task, rule)
         if n_values > MOST_CLASSES and 2 * n_values > len(series):
             raise ValueError(
@@ -185,7 +190,9 @@ def split_rows(
     for fraction in (test, validation / (1 - test)):
         labels = y[pool].astype(np.uint32) if task == "classification" else None
         # The same order of rows may serve twice: the second choice is among other rows.
-        chosen = training.choose_rows(len(pool), fraction, labels, seed) if len(pool) else np.zeros(0, dtype=bool)
+        chosen = (
+            training.choose_rows(len(pool), fraction, labels, seed) if len(pool) else np.zeros(0, dtype=bool)
+        )
         parts.append(pool[chosen])
         pool = pool[~chosen]
     held = np.zeros(len(y), dtype=bool)
