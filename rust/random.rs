@@ -13,7 +13,7 @@ use crate::simd::{Kernel, Lanes, Simd, Words, dispatch};
 pub enum Purpose {
     /// Making a key of a seed.
     Seed = 0,
-    /// The bits of Bernoulli draws; the index is the bit's place after the binary point.
+    /// The bits of Bernoulli draws; the index tells first bits from those that settle ties.
     Bernoulli = 1,
     /// The uniforms of categorical draws.
     Categorical = 2,
@@ -71,6 +71,11 @@ impl Stream {
     /// Uniform numbers in (0, 1), odd multiples of 2⁻⁵³: for quantile functions that are infinite at the ends.
     pub fn open_uniform(&self, start: u64, to: &mut [f64]) {
         self.each_word(start, to, |word| ((word >> 12) as f64 + 0.5) * (1.0 / (1u64 << 52) as f64));
+    }
+
+    /// Four words named by two numbers: for draws that need more bits once in a while, each by its own position.
+    pub fn named(&self, position: u64, part: u64) -> [u64; 4] {
+        threefry(self.key, [position, part, 1, 0].map(Lanes::<u64, 8>::splat)).map(|lanes| lanes.0[0])
     }
 
     fn each_word(&self, start: u64, to: &mut [f64], f: impl Fn(u64) -> f64) {

@@ -53,6 +53,8 @@ pub trait Real:
     fn f64(self) -> f64;
     /// Neither infinite nor NaN.
     fn is_finite(self) -> bool;
+    /// The first eight of `from`, as `f64`.
+    fn load_f64<S: Simd>(from: &[Self]) -> S::F64;
     /// Adds the lanes of `v` to 16 lanes of `f64` (for `f64`, to the first eight).
     fn accumulate<S: Simd>(v: Self::Vector<S>, totals: &mut [S::F64; 2]);
 }
@@ -191,6 +193,8 @@ pub trait Mask: Copy {
     fn not(self) -> Self;
     /// True if any lane is.
     fn any(self) -> bool;
+    /// One bit a lane, the first lane's lowest.
+    fn bits(self) -> u32;
 }
 
 /// Eight lanes of `u64`: random bits and what is made of them.
@@ -213,6 +217,8 @@ pub trait Words: Copy {
     fn shl(self, by: i32) -> Self;
     /// Shifted right, zeros coming in.
     fn shr(self, by: i32) -> Self;
+    /// One bit a lane, the first lane's lowest: whether it is not 0.
+    fn nonzero(self) -> u32;
     /// The 512 bits as 512 bytes of 0 or 1, in the order of `np.packbits`: lane by lane, the lowest byte of a lane
     /// first, the highest bit of a byte first.
     fn spread_bits(self, to: &mut [u8; 512]);
@@ -226,6 +232,19 @@ pub trait Words: Copy {
     #[inline(always)]
     fn not(self) -> Self {
         self.xor(Self::splat(u64::MAX))
+    }
+    /// The bits of every byte in the opposite order.
+    #[inline(always)]
+    fn reverse_bytes_bits(self) -> Self {
+        let mut word = self;
+        let mut i = 0;
+        while i < 3 {
+            let (by, low) = [(1, 0x55), (2, 0x33), (4, 0x0f)][i];
+            let low = Self::splat(low * 0x0101_0101_0101_0101);
+            word = word.shr(by).and(low).or(word.and(low).shl(by));
+            i += 1;
+        }
+        word
     }
 }
 
@@ -243,6 +262,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const TILE_VECTORS: usize;
     /// The lower and the upper eight lanes as `f64`.
     fn widen(v: Self::F32) -> [Self::F64; 2];
+    /// Eight `f32` as `f64`.
+    fn widen_eight(from: &[f32; 8]) -> Self::F64;
+    /// The representations as words.
+    fn words(v: Self::F64) -> Self::U64;
+    /// The words as representations.
+    fn reals(v: Self::U64) -> Self::F64;
+    /// True in the lanes whose byte is not 0.
+    fn nonzero_bytes(from: &[u8; 8]) -> <Self::F64 as Vector>::Mask;
     /// Calls `kernel.run::<Self>()` compiled with this set's features. Called from a kernel of the same level only.
     fn call<K: Kernel>(kernel: K) -> K::Output;
 }
@@ -420,7 +447,10 @@ mod control_word {
 // -------------------------------------------------------------------------------------------------- element types
 
 macro_rules! real {
-    ($t:ident, $assoc:ident, |$v:ident, $totals:ident, $S:ident| $accumulate:block) => {
+    (
+        $t:ident, $assoc:ident, |$eight:ident, $L:ident| $load:expr,
+        |$v:ident, $totals:ident, $S:ident| $accumulate:block
+    ) => {
         impl Real for $t {
             const LANES: usize = WIDTH / size_of::<$t>();
             const ZERO: $t = 0.0;
@@ -439,16 +469,22 @@ macro_rules! real {
                 self.is_finite()
             }
             #[inline(always)]
+            fn load_f64<$L: Simd>(from: &[$t]) -> $L::F64 {
+                let mut $eight = [0.0; 8];
+                $eight.copy_from_slice(&from[..8]);
+                $load
+            }
+            #[inline(always)]
             fn accumulate<$S: Simd>($v: $S::$assoc, $totals: &mut [$S::F64; 2]) $accumulate
         }
     };
 }
 
-real!(f32, F32, |v, totals, S| {
+real!(f32, F32, |eight, S| S::widen_eight(&eight), |v, totals, S| {
     let [low, high] = S::widen(v);
     totals[0] = totals[0] + low;
     totals[1] = totals[1] + high;
 });
-real!(f64, F64, |v, totals, S| {
+real!(f64, F64, |eight, S| S::F64::from_slice(&eight), |v, totals, S| {
     totals[0] = totals[0] + v;
 });
