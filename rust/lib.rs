@@ -17,3 +17,4 @@ pub mod random;
 pub mod rows;
 #[allow(unsafe_code, reason = "intrinsics")]
 pub mod simd;
+pub mod sum;

@@ -55,6 +55,8 @@ pub trait Real:
     fn is_finite(self) -> bool;
     /// Adds the lanes of `v` to 16 lanes of `f64` (for `f64`, to the first eight).
     fn accumulate<S: Simd>(v: Self::Vector<S>, totals: &mut [S::F64; 2]);
+    /// The first sixteen elements of `from` as two vectors of `f64`.
+    fn sixteen<S: Simd>(from: &[Self]) -> [S::F64; 2];
 }
 
 /// 64 bytes of floating-point lanes. `max` and `min` are compare-and-select: NaN in `self` gives `other`.
@@ -420,7 +422,9 @@ mod control_word {
 // -------------------------------------------------------------------------------------------------- element types
 
 macro_rules! real {
-    ($t:ident, $assoc:ident, |$v:ident, $totals:ident, $S:ident| $accumulate:block) => {
+    (
+        $t:ident, $assoc:ident, $S:ident, |$v:ident, $totals:ident| $accumulate:block, |$from:ident| $sixteen:expr
+    ) => {
         impl Real for $t {
             const LANES: usize = WIDTH / size_of::<$t>();
             const ZERO: $t = 0.0;
@@ -440,15 +444,31 @@ macro_rules! real {
             }
             #[inline(always)]
             fn accumulate<$S: Simd>($v: $S::$assoc, $totals: &mut [$S::F64; 2]) $accumulate
+            #[inline(always)]
+            fn sixteen<$S: Simd>($from: &[$t]) -> [$S::F64; 2] {
+                $sixteen
+            }
         }
     };
 }
 
-real!(f32, F32, |v, totals, S| {
-    let [low, high] = S::widen(v);
-    totals[0] = totals[0] + low;
-    totals[1] = totals[1] + high;
-});
-real!(f64, F64, |v, totals, S| {
-    totals[0] = totals[0] + v;
-});
+real!(
+    f32,
+    F32,
+    S,
+    |v, totals| {
+        let [low, high] = S::widen(v);
+        totals[0] = totals[0] + low;
+        totals[1] = totals[1] + high;
+    },
+    |from| S::widen(S::F32::from_slice(from))
+);
+real!(
+    f64,
+    F64,
+    S,
+    |v, totals| {
+        totals[0] = totals[0] + v;
+    },
+    |from| [S::F64::from_slice(from), S::F64::from_slice(&from[8..])]
+);
