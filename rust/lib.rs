@@ -18,3 +18,4 @@ pub mod random;
 pub mod rows;
 #[allow(unsafe_code, reason = "intrinsics")]
 pub mod simd;
+pub mod sum;

@@ -256,9 +256,11 @@ impl<T: Real, F: Ties> Odds<F> for Each<'_, T> {
             let mut byte = 0;
             while byte < 64 {
                 let word = bits.next();
+                let (now, later) =
+                    (T::sixteen::<S>(&values[8 * byte..]), T::sixteen::<S>(&values[8 * byte + 16..]));
                 let mut i = 0;
                 while i < 4 {
-                    let p = T::load_f64::<S>(&values[8 * byte..]);
+                    let p = [now[0], now[1], later[0], later[1]][i];
                     let flags = compare_16::<S>(p, word.shr(16 * i as i32), self.logits);
                     (less[byte], same[byte], flip[byte]) = flags;
                     i += 1;

@@ -53,10 +53,10 @@ pub trait Real:
     fn f64(self) -> f64;
     /// Neither infinite nor NaN.
     fn is_finite(self) -> bool;
-    /// The first eight of `from`, as `f64`.
-    fn load_f64<S: Simd>(from: &[Self]) -> S::F64;
     /// Adds the lanes of `v` to 16 lanes of `f64` (for `f64`, to the first eight).
     fn accumulate<S: Simd>(v: Self::Vector<S>, totals: &mut [S::F64; 2]);
+    /// The first sixteen elements of `from` as two vectors of `f64`.
+    fn sixteen<S: Simd>(from: &[Self]) -> [S::F64; 2];
 }
 
 /// 64 bytes of floating-point lanes. `max` and `min` are compare-and-select: NaN in `self` gives `other`.
@@ -262,10 +262,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const TILE_VECTORS: usize;
     /// The lower and the upper eight lanes as `f64`.
     fn widen(v: Self::F32) -> [Self::F64; 2];
-    /// Eight `f32` as `f64`.
-    fn widen_eight(from: &[f32; 8]) -> Self::F64;
-    /// The representations as words.
-    fn words(v: Self::F64) -> Self::U64;
     /// The words as representations.
     fn reals(v: Self::U64) -> Self::F64;
     /// True in the lanes whose byte is not 0.
@@ -448,8 +444,7 @@ mod control_word {
 
 macro_rules! real {
     (
-        $t:ident, $assoc:ident, |$eight:ident, $L:ident| $load:expr,
-        |$v:ident, $totals:ident, $S:ident| $accumulate:block
+        $t:ident, $assoc:ident, $S:ident, |$v:ident, $totals:ident| $accumulate:block, |$from:ident| $sixteen:expr
     ) => {
         impl Real for $t {
             const LANES: usize = WIDTH / size_of::<$t>();
@@ -469,22 +464,32 @@ macro_rules! real {
                 self.is_finite()
             }
             #[inline(always)]
-            fn load_f64<$L: Simd>(from: &[$t]) -> $L::F64 {
-                let mut $eight = [0.0; 8];
-                $eight.copy_from_slice(&from[..8]);
-                $load
-            }
-            #[inline(always)]
             fn accumulate<$S: Simd>($v: $S::$assoc, $totals: &mut [$S::F64; 2]) $accumulate
+            #[inline(always)]
+            fn sixteen<$S: Simd>($from: &[$t]) -> [$S::F64; 2] {
+                $sixteen
+            }
         }
     };
 }
 
-real!(f32, F32, |eight, S| S::widen_eight(&eight), |v, totals, S| {
-    let [low, high] = S::widen(v);
-    totals[0] = totals[0] + low;
-    totals[1] = totals[1] + high;
-});
-real!(f64, F64, |eight, S| S::F64::from_slice(&eight), |v, totals, S| {
-    totals[0] = totals[0] + v;
-});
+real!(
+    f32,
+    F32,
+    S,
+    |v, totals| {
+        let [low, high] = S::widen(v);
+        totals[0] = totals[0] + low;
+        totals[1] = totals[1] + high;
+    },
+    |from| S::widen(S::F32::from_slice(from))
+);
+real!(
+    f64,
+    F64,
+    S,
+    |v, totals| {
+        totals[0] = totals[0] + v;
+    },
+    |from| [S::F64::from_slice(from), S::F64::from_slice(&from[8..])]
+);

@@ -24,14 +24,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn widen_eight(from: &[f32; 8]) -> Self::F64 {
-        Lanes(from.map(f64::from))
-    }
-    #[inline(always)]
-    fn words(v: Self::F64) -> Self::U64 {
-        Lanes(v.0.map(f64::to_bits))
-    }
-    #[inline(always)]
     fn reals(v: Self::U64) -> Self::F64 {
         Lanes(v.0.map(f64::from_bits))
     }

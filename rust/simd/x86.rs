@@ -47,19 +47,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn widen_eight(from: &[f32; 8]) -> Self::F64 {
-        call!({
-            let low = _mm256_cvtps_pd(_mm_loadu_ps(from.as_ptr()));
-            Registers([low, _mm256_cvtps_pd(_mm_loadu_ps(from.as_ptr().add(4)))])
-        })
-    }
-
-    #[inline(always)]
-    fn words(v: Self::F64) -> Self::U64 {
-        call!(Registers([_mm256_castpd_si256(v.0[0]), _mm256_castpd_si256(v.0[1])]))
-    }
-
-    #[inline(always)]
     fn reals(v: Self::U64) -> Self::F64 {
         call!(Registers([_mm256_castsi256_pd(v.0[0]), _mm256_castsi256_pd(v.0[1])]))
     }
@@ -99,16 +86,6 @@ impl Simd for Avx512 {
             Registers([_mm512_cvtps_pd(_mm512_castps512_ps256(v.0[0]))]),
             Registers([_mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(v.0[0]))]),
         ])
-    }
-
-    #[inline(always)]
-    fn widen_eight(from: &[f32; 8]) -> Self::F64 {
-        call!(Registers([_mm512_cvtps_pd(_mm256_loadu_ps(from.as_ptr()))]))
-    }
-
-    #[inline(always)]
-    fn words(v: Self::F64) -> Self::U64 {
-        call!(Registers([_mm512_castpd_si512(v.0[0])]))
     }
 
     #[inline(always)]
