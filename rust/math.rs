@@ -260,6 +260,14 @@ pub fn ln<V: Vector>(x: V) -> V {
     V::select(x.eq(zero), -V::splat(V::Scalar::INFINITY), below)
 }
 
+/// ln(u + e) for 0 ≤ u ≤ 1 and an e of at most half the last place of u: the logarithm of a sum with what it lost.
+/// −∞ at 0.
+#[inline(always)]
+pub fn ln_of_sum<V: Vector>(u: V, e: V) -> V {
+    let zero = V::splat(V::Scalar::ZERO);
+    V::select(u.eq(zero), -V::splat(V::Scalar::INFINITY), ln_positive(u, e / u))
+}
+
 /// ln(1 + x), right near 0 too. Error at most 1 ULP; −∞ at −1, NaN below.
 #[inline(always)]
 pub fn ln_1p<V: Vector>(x: V) -> V {

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ermin._core import __version__
 
 if TYPE_CHECKING:
+    from ermin.bernoulli import Bernoulli
+    from ermin.categorical import Categorical
+    from ermin.estimates import Estimate, monte_carlo
     from ermin.files import load
     from ermin.losses import Huber, Quantile
     from ermin.network import MLP
@@ -32,10 +35,13 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adaptive",
+    "Bernoulli",
+    "Categorical",
     "Constant",
     "Cosine",
     "CosineLog",
     "EpochState",
+    "Estimate",
     "Exponential",
     "FlatCosine",
     "History",
@@ -47,9 +53,13 @@ __all__ = [
     "__version__",
     "fit",
     "load",
+    "monte_carlo",
 ]
 
 _HOMES = {
+    "bernoulli": ("Bernoulli",),
+    "categorical": ("Categorical",),
+    "estimates": ("Estimate", "monte_carlo"),
     "files": ("load",),
     "losses": ("Huber", "Quantile"),
     "network": ("MLP",),

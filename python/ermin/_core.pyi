@@ -33,6 +33,69 @@ def fit(
     observe: Callable[..., tuple[bool, float]] | None,
 ) -> tuple[list[NDArray[np.float64]], int, str, BaseException | None]: ...
 
+def bernoulli_check(values: _Array, logits: bool) -> None: ...
+def bernoulli_sample(
+    values: float | _Array,
+    each: int,
+    logits: bool,
+    seed: Seed,
+    start: int,
+    out: _Array,
+    n_threads: int | None,
+) -> None: ...
+def bernoulli_sample_packed(
+    values: float | _Array,
+    each: int,
+    logits: bool,
+    seed: Seed,
+    start: int,
+    n: int,
+    out: _Array,
+    n_threads: int | None,
+) -> None: ...
+def bernoulli_counts(
+    x: _Array, sample_weight: NDArray[np.float64] | None, n_threads: int | None
+) -> list[float]: ...
+def bernoulli_log_prob(
+    values: _Array, each: int, logits: bool, x: _Array, out: _Array, n_threads: int | None
+) -> None: ...
+def bernoulli_log_likelihood(
+    values: float | _Array,
+    each: int,
+    logits: bool,
+    x: _Array,
+    sample_weight: NDArray[np.float64] | None,
+    n_threads: int | None,
+) -> float: ...
+def categorical_check(values: _Array, n_classes: int, logits: bool, tolerance: float) -> None: ...
+def categorical_sample(
+    values: _Array,
+    n_classes: int,
+    logits: bool,
+    each: int,
+    seed: Seed,
+    start: int,
+    out: _Array,
+    n_threads: int | None,
+) -> None: ...
+def categorical_log_prob(
+    values: _Array,
+    n_classes: int,
+    logits: bool,
+    each: int,
+    x: NDArray[np.uint32],
+    out: _Array,
+    n_threads: int | None,
+) -> None: ...
+def categorical_log_likelihood(
+    values: _Array,
+    n_classes: int,
+    logits: bool,
+    each: int,
+    x: NDArray[np.uint32],
+    sample_weight: NDArray[np.float64] | None,
+    n_threads: int | None,
+) -> float: ...
 @final
 class Shape:
     def __new__(cls, sizes: Sequence[int], activations: Sequence[str], output: str) -> Shape: ...

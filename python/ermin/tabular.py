@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ermin import _arrays, files, training
-from ermin.distributions import Categorical
+from ermin.categorical import Categorical
 from ermin.network import MLP
 from ermin.preprocessing import Column, Preprocessing, as_floats, as_texts, kind_of
 

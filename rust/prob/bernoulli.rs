@@ -280,7 +280,8 @@ impl<T: Real, F: Ties> Odds<F> for Each<'_, T> {
         let mut buffer = [T::ZERO; 1];
         let value = self.values.part(position - self.zero, 1, &mut buffer)[0].f64();
         let p = if self.logits { scalar::sigmoid(-value.abs()) } else { value };
-        Fraction::of(p).settle(16, position, ties)
+        // Only a value that another thread has changed since it was compared is outside.
+        p > 0.0 && (p >= 1.0 || Fraction::of(p).settle(16, position, ties))
     }
 
     #[inline(always)]

@@ -1,6 +1,8 @@
 //! Probability without networks: exact draws, likelihoods and divergences of Bernoulli and categorical distributions.
 
 pub mod bernoulli;
+pub mod categorical;
+pub mod likelihood;
 
 use crate::simd::Real;
 

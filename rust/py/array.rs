@@ -8,6 +8,7 @@
 use crate::mlp::Shape;
 use crate::mlp::data::{Data, Targets};
 use crate::mlp::loss::Loss;
+use crate::prob::likelihood::Tosses;
 use crate::random::Seed;
 use crate::rows::{self, Rows};
 use crate::simd::Real;
@@ -142,4 +143,69 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Seed {
         }
         Ok(Seed::from_words(&object.extract::<Vec<u64>>()?))
     }
+}
+
+/// An array of numbers that this call fills with 0 and 1: its elements as unsigned words, and the word that means 1.
+pub enum Words<'a> {
+    U8(&'a mut [u8], u8),
+    U16(&'a mut [u16], u16),
+    U32(&'a mut [u32], u32),
+    U64(&'a mut [u64], u64),
+}
+
+/// The elements of a contiguous, writeable array of bool, an integer or a floating-point type.
+#[allow(clippy::mut_from_ref, reason = "the array object is shared; its memory is the caller's to give")]
+pub fn words_mut<'a>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<Words<'a>> {
+    /// The elements as words of their width.
+    fn of<'a, W>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<&'a mut [W]> {
+        // SAFETY: `array` is a live array object, whose header has these fields.
+        let (data, flags) = unsafe {
+            let raw = &*array.as_array_ptr();
+            (raw.fields.data.cast::<W>(), raw.fields.flags)
+        };
+        let wanted = numpy::npyffi::NPY_ARRAY_ALIGNED | numpy::npyffi::NPY_ARRAY_WRITEABLE;
+        let native = array.dtype().is_native_byteorder() != Some(false);
+        if !array.is_c_contiguous() || flags & wanted != wanted || !native || !data.is_aligned() {
+            return Err(wrong("out"));
+        }
+        let data = if array.is_empty() { std::ptr::dangling_mut() } else { data };
+        // SAFETY: layout, alignment and writeability have been checked, and the element's width is W's; the Python door
+        // has checked that `out` overlaps no input.
+        Ok(unsafe { slice::from_raw_parts_mut(data, array.len()) })
+    }
+    let dtype = array.dtype();
+    Ok(match (dtype.kind(), dtype.itemsize()) {
+        (b'b' | b'i' | b'u', 1) => Words::U8(of(array)?, 1),
+        (b'i' | b'u', 2) => Words::U16(of(array)?, 1),
+        (b'i' | b'u', 4) => Words::U32(of(array)?, 1),
+        (b'i' | b'u', 8) => Words::U64(of(array)?, 1),
+        (b'f', 2) => Words::U16(of(array)?, 0x3c00), // 1 in half precision
+        (b'f', 4) => Words::U32(of(array)?, 1f32.to_bits()),
+        (b'f', 8) => Words::U64(of(array)?, 1f64.to_bits()),
+        _ => return Err(wrong("out")),
+    })
+}
+
+/// Tosses in a contiguous array of bool, an integer, float32 or float64.
+pub fn tosses<'a>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<Tosses<'a>> {
+    let dtype = array.dtype();
+    Ok(match (dtype.kind(), dtype.itemsize()) {
+        // A bool of NumPy's is a byte.
+        (b'b', 1) => {
+            let bools: &[bool] = view(array)?;
+            // SAFETY: bool and u8 have the same size and alignment.
+            Tosses::U8(unsafe { slice::from_raw_parts(bools.as_ptr().cast(), bools.len()) })
+        }
+        (b'u', 1) => Tosses::U8(view(array)?),
+        (b'u', 2) => Tosses::U16(view(array)?),
+        (b'u', 4) => Tosses::U32(view(array)?),
+        (b'u', 8) => Tosses::U64(view(array)?),
+        (b'i', 1) => Tosses::I8(view(array)?),
+        (b'i', 2) => Tosses::I16(view(array)?),
+        (b'i', 4) => Tosses::I32(view(array)?),
+        (b'i', 8) => Tosses::I64(view(array)?),
+        (b'f', 4) => Tosses::F32(view(array)?),
+        (b'f', 8) => Tosses::F64(view(array)?),
+        _ => return Err(wrong("x")),
+    })
 }

@@ -3,6 +3,7 @@
 #[allow(unsafe_code, reason = "borrows memory that NumPy owns")]
 mod array;
 mod file;
+mod prob;
 mod train;
 
 use crate::error::Error;
@@ -118,6 +119,16 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_simd_level, module)?)?;
     module.add_function(wrap_pyfunction!(evaluate, module)?)?;
     module.add_function(wrap_pyfunction!(normal_quantile, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::bernoulli_check, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::bernoulli_sample, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::bernoulli_sample_packed, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::bernoulli_counts, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::bernoulli_log_prob, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::bernoulli_log_likelihood, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::categorical_check, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::categorical_sample, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::categorical_log_prob, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::categorical_log_likelihood, module)?)?;
     module.add_class::<train::Shape>()?;
     module.add_class::<train::Settings>()?;
     module.add_class::<train::TrainerState>()?;
