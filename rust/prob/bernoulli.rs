@@ -27,8 +27,8 @@ const BATCH: usize = 8;
 /// Digits that are compared first where all draws have one p.
 const DIGITS: u32 = 8;
 
-/// Where draws get their bits from.
-pub trait Bits<W> {
+/// Where draws get their bits from. Loops work on a copy, which lives in registers, and put it back.
+pub trait Bits<W>: Copy {
     /// 512 random bits.
     fn next(&mut self) -> W;
 }
@@ -171,6 +171,7 @@ impl<T: Ties> Odds<T> for Same {
         tied: &mut [Group],
     ) {
         let (zeros, ones) = (S::U64::splat(0), S::U64::splat(u64::MAX));
+        let mut source = *bits;
         // U < 1 always, and 0 never: both have no digit after the point.
         let start = if self.p.mantissa == 1 && self.p.places == 0 { ones } else { zeros };
         for (below, tied) in below.iter_mut().zip(tied) {
@@ -178,7 +179,7 @@ impl<T: Ties> Odds<T> for Same {
             let mut place = self.rounds;
             while place > 0 {
                 // U's digit is what the random bit is not.
-                let not = bits.next();
+                let not = source.next();
                 if self.digits >> (64 - place) & 1 == 1 {
                     less = less.or(not);
                     same = same.and(not.not());
@@ -191,6 +192,7 @@ impl<T: Ties> Odds<T> for Same {
             *below = less.to_array();
             *tied = same.to_array();
         }
+        *bits = source;
     }
 
     fn settle(&self, draw: u64, ties: &mut T) -> bool {
@@ -236,15 +238,17 @@ impl<T: Real, F: Ties> Odds<F> for Each<'_, T> {
         below: &mut [Group],
         tied: &mut [Group],
     ) {
+        let mut source = *bits;
         let mut group = 0;
         while group < below.len() {
             let draw = first + (group * GROUP) as u64;
             // The part of the group that has values; draws outside come out as 0, and nobody sees them.
             let (from, to) = (draw.max(self.range.0), (draw + GROUP as u64).min(self.range.1));
-            let mut padded = [T::ZERO; GROUP];
+            let mut padded;
             let values = if from + GROUP as u64 == to {
                 self.values.part(self.block + draw - self.zero, GROUP, &mut self.buffer)
             } else {
+                padded = [T::ZERO; GROUP];
                 if from < to {
                     let (at, n) = ((from - draw) as usize, (to - from) as usize);
                     let part = self.values.part(self.block + from - self.zero, n, &mut self.buffer);
@@ -252,24 +256,14 @@ impl<T: Real, F: Ties> Odds<F> for Each<'_, T> {
                 }
                 &padded
             };
-            let (mut less, mut same, mut flip) = ([0u8; 64], [0u8; 64], [0u8; 64]);
-            let mut byte = 0;
-            while byte < 64 {
-                let word = bits.next();
-                let (now, later) =
-                    (T::sixteen::<S>(&values[8 * byte..]), T::sixteen::<S>(&values[8 * byte + 16..]));
-                let mut i = 0;
-                while i < 4 {
-                    let p = [now[0], now[1], later[0], later[1]][i];
-                    let flags = compare_16::<S>(p, word.shr(16 * i as i32), self.logits);
-                    (less[byte], same[byte], flip[byte]) = flags;
-                    i += 1;
-                    byte += 1;
-                }
-            }
-            (below[group], tied[group], self.flipped[group]) = (words(&less), words(&same), words(&flip));
+            [below[group], tied[group], self.flipped[group]] = if self.logits {
+                compare_each::<S, T, B, true>(&mut source, values)
+            } else {
+                compare_each::<S, T, B, false>(&mut source, values)
+            };
             group += 1;
         }
+        *bits = source;
     }
 
     fn settle(&self, draw: u64, ties: &mut F) -> bool {
@@ -291,19 +285,55 @@ impl<T: Real, F: Ties> Odds<F> for Each<'_, T> {
     }
 }
 
-/// Eight draws' first 16 digits, the low ones of each word, against p (or sigmoid(−|logit|)): flags of U < p, of a tie,
-/// and of a positive logit.
+/// A group's first 16 digits against its probabilities (or logits): flags of U < p, of ties, of positive logits.
 #[inline(always)]
-fn compare_16<S: Simd>(value: S::F64, word: S::U64, logits: bool) -> (u8, u8, u8) {
-    let zero = constant::<S::F64>(0.0);
-    let (p, flip) =
-        if logits { (sigmoid(-value.abs()), zero.lt(value).bits() as u8) } else { (value, 0) };
+fn compare_each<S: Simd, T: Real, B: Bits<S::U64>, const LOGITS: bool>(
+    bits: &mut B,
+    values: &[T],
+) -> [Group; 3] {
+    let (zero, one) = (constant::<S::F64>(0.0), constant::<S::F64>(1.0));
+    let mut source = *bits;
+    let mut flags = [[0u8; 64]; 3];
+    let mut byte = 0;
+    while byte < 64 {
+        let word = source.next();
+        let (now, later) = (T::sixteen::<S>(&values[8 * byte..]), T::sixteen::<S>(&values[8 * byte + 16..]));
+        let values = [now[0], now[1], later[0], later[1]];
+        let mut above = [zero; 4];
+        let mut tie = zero.lt(zero);
+        let mut i = 0;
+        while i < 4 {
+            let p = if LOGITS {
+                flags[2][byte + i] = zero.lt(values[i]).bits() as u8;
+                sigmoid(-values[i].abs())
+            } else {
+                values[i]
+            };
+            above[i] = above_16::<S>(p, word.shr(16 * i as i32));
+            let ends = one.le(above[i]);
+            flags[0][byte + i] = ends.bits() as u8;
+            tie = tie.or(zero.lt(above[i]).and(ends.not()));
+            i += 1;
+        }
+        if tie.any() {
+            let mut i = 0;
+            while i < 4 {
+                flags[1][byte + i] = zero.lt(above[i]).bits() as u8 ^ flags[0][byte + i];
+                i += 1;
+            }
+        }
+        byte += 4;
+    }
+    *bits = source;
+    [words(&flags[0]), words(&flags[1]), words(&flags[2])]
+}
+
+/// p·2¹⁶ − u for eight draws whose first 16 digits u are the low ones of each word: U < p if that is 1 or more, a tie
+/// between 0 and 1. Rounding changes no sign, and nothing of at least 0.
+#[inline(always)]
+fn above_16<S: Simd>(p: S::F64, word: S::U64) -> S::F64 {
     let number = S::reals(word.and(S::U64::splat(0xffff)).or(S::U64::splat(TWO_52.to_bits())));
-    let scaled = p * constant(65_536.0);
-    // U lies from u·2⁻¹⁶ up to, not including, (u + 1)·2⁻¹⁶.
-    let begins = (number - constant(TWO_52)).lt(scaled).bits() as u8;
-    let ends = (number - constant(TWO_52 - 1.0)).le(scaled).bits() as u8;
-    (ends, begins ^ ends, flip)
+    p.mul_add(constant(65_536.0), constant::<S::F64>(TWO_52) - number)
 }
 
 /// Eight bytes a word, the first lowest.
@@ -598,6 +628,7 @@ mod tests {
     }
 
     /// Random bits that are p's own first digits, for every draw.
+    #[derive(Clone, Copy)]
     struct Tying<'a> {
         p: Fraction,
         parameter: Parameter<'a>,
@@ -691,7 +722,11 @@ mod tests {
                             let mut out = [9; 1000];
                             dispatch(Tied { parameter, p, depth, off, out: &mut out });
                             // U = p is not below p; a word one less is, one more is not.
-                            assert_eq!(out, [u8::from(off < 0); 1000], "{level:?} {p} {depth} {off} {before}");
+                            assert_eq!(
+                                out,
+                                [u8::from(off < 0); 1000],
+                                "{level:?} {p} {depth} {off} {before}"
+                            );
                         }
                     });
                 }

@@ -60,7 +60,11 @@ pub fn check<T: Real>(
     for (row, values) in values.chunks(n_classes).enumerate() {
         let wrong = |value: &T| {
             let value = value.f64();
-            if logits { value.is_nan() || value == f64::INFINITY } else { !(0.0..=1.0 + tolerance).contains(&value) }
+            if logits {
+                value.is_nan() || value == f64::INFINITY
+            } else {
+                !(0.0..=1.0 + tolerance).contains(&value)
+            }
         };
         if let Some(class) = values.iter().position(wrong) {
             let need = if logits { "be below infinity and not NaN" } else { "be from 0 to 1" };
@@ -344,36 +348,46 @@ fn by_blocks<T: Real, R: Send + Clone + Default>(
     if alone && !x.is_empty() {
         logarithms(model, 0, &mut shared);
     }
-    let cost = if alone { 1.0 } else if model.logits { 2.0 * model.n_classes as f64 } else { 5.0 };
+    let cost = if alone {
+        1.0
+    } else if model.logits {
+        2.0 * model.n_classes as f64
+    } else {
+        5.0
+    };
     let threads = parallel::threads(n_threads, results.len(), cost * x.len() as f64);
     let mut buffers = Vec::new();
     for _ in 0..threads {
         buffers.push(std::sync::Mutex::new(zeros(if model.logits { model.n_classes } else { 0 })?));
     }
-    parallel::for_each(threads, results.iter_mut().zip(x.chunks(BLOCK)).enumerate(), |(block, (result, x))| {
-        let Some(mut row) = buffers.iter().find_map(|buffer| buffer.try_lock().ok()) else { return };
-        let (first, mut terms) = (block * BLOCK, [0.0; BLOCK]);
-        let terms = &mut terms[..x.len()];
-        if alone {
-            for (term, class) in terms.iter_mut().zip(x) {
-                *term = of_class(&shared, *class);
+    parallel::for_each(
+        threads,
+        results.iter_mut().zip(x.chunks(BLOCK)).enumerate(),
+        |(block, (result, x))| {
+            let Some(mut row) = buffers.iter().find_map(|buffer| buffer.try_lock().ok()) else { return };
+            let (first, mut terms) = (block * BLOCK, [0.0; BLOCK]);
+            let terms = &mut terms[..x.len()];
+            if alone {
+                for (term, class) in terms.iter_mut().zip(x) {
+                    *term = of_class(&shared, *class);
+                }
+            } else if model.logits {
+                for (i, (term, class)) in terms.iter_mut().zip(x).enumerate() {
+                    logarithms(model, model.row_of((first + i) as u64), &mut row);
+                    *term = of_class(&row, *class);
+                }
+            } else {
+                let mut p = [1.0; BLOCK];
+                for (i, (p, class)) in p.iter_mut().zip(x).enumerate() {
+                    let row = model.row_of((first + i) as u64);
+                    let values = &model.values[row * model.n_classes..(row + 1) * model.n_classes];
+                    *p = values.get(*class as usize).map_or(f64::NAN, |p| p.f64());
+                }
+                dispatch(Logarithms { values: &p[..x.len()], logits: false, to: terms });
             }
-        } else if model.logits {
-            for (i, (term, class)) in terms.iter_mut().zip(x).enumerate() {
-                logarithms(model, model.row_of((first + i) as u64), &mut row);
-                *term = of_class(&row, *class);
-            }
-        } else {
-            let mut p = [1.0; BLOCK];
-            for (i, (p, class)) in p.iter_mut().zip(x).enumerate() {
-                let row = model.row_of((first + i) as u64);
-                let values = &model.values[row * model.n_classes..(row + 1) * model.n_classes];
-                *p = values.get(*class as usize).map_or(f64::NAN, |p| p.f64());
-            }
-            dispatch(Logarithms { values: &p[..x.len()], logits: false, to: terms });
-        }
-        *result = f(first, terms);
-    });
+            *result = f(first, terms);
+        },
+    );
     Ok(results)
 }
 
@@ -466,7 +480,9 @@ mod tests {
             Stream::new(Seed([1, 1]), Purpose::Categorical, 0, 0).words(0, &mut words);
             // The borders, too.
             let borders = table.last.clone();
-            words.extend(borders.iter().flat_map(|last| [*last, last.saturating_add(1), last.saturating_sub(1)]));
+            words.extend(
+                borders.iter().flat_map(|last| [*last, last.saturating_add(1), last.saturating_sub(1)]),
+            );
             words.extend([0, 1, u64::MAX]);
             for word in words {
                 let class = table.class(word);

@@ -1,8 +1,8 @@
 //! How likely tosses are: ln P(x) = x·ln p + (1 − x)·ln(1 − p), element by element and as a sum.
 //!
-//! The sum of logarithms is taken as the logarithm of a product: with u = p or 1 − p, whichever came, split into
-//! mantissa and exponent, Σ ln u = ln Π m + ln 2·Σ k, one logarithm for some hundred elements. What the product's
-//! roundings and the subtraction 1 − p lose goes to a second number, so that the product is known to twice the
+//! The sum of logarithms is taken as the logarithm of a product of u = p or 1 − p, whichever came, whose exponents are
+//! split off in time: Σ ln u = ln Π + ln 2·Σ k, one logarithm for some hundred elements. What the product's roundings
+//! and the subtraction 1 − p lose goes to a second number, so that the product is known to twice the
 //! precision: with p = 1e-10 and tails a term is 1e-10, and a rounding of the product would be a millionth of that.
 
 use super::Spread;
@@ -12,7 +12,7 @@ use crate::parallel::{self, zeros};
 use crate::simd::{Kernel, Mask, Real, Simd, Vector, dispatch};
 use crate::sum::{self, Sum};
 
-/// Elements whose product is taken before its logarithm: a mantissa is at least ½, a lane has an eighth of them.
+/// Elements whose product is taken before its logarithm.
 const CHUNK: usize = 4096;
 /// Elements that a thread looks at as one.
 const BLOCK: usize = 16 * CHUNK;
@@ -290,36 +290,38 @@ impl<T: Real> Kernel for SumOfBlock<'_, T> {
     }
 }
 
-/// ln Π P(x) of up to [`CHUNK`] tosses, or None where a factor is 0 or denormal.
+/// ln Π P(x) of up to [`CHUNK`] tosses, or None where a factor is too small for it.
 #[inline(always)]
 fn log_of_product<S: Simd, T: Real>(p: &[T], x: &[u8]) -> Option<f64> {
+    let one = constant::<S::F64>(1.0);
     let zero = constant::<S::F64>(0.0);
-    let mut chains = [Chain::<S> {
-        product: constant(1.0),
-        lost: zero,
-        exponents: zero,
-        least: constant(1.0),
-    }; 2];
-    let whole = p.len() / 16 * 16;
-    let mut i = 0;
-    while i < whole {
-        let [low, high] = T::sixteen::<S>(&p[i..]);
-        chains[0].multiply(low, &x[i..]);
-        chains[1].multiply(high, &x[i + 8..]);
-        i += 16;
-    }
-    if whole < p.len() {
+    let mut chains = [Chain::<S> { product: one, lost: zero, exponents: zero, least: one }; 2];
+    let (mut normalised, whole) = (0, p.len() / STRETCH * STRETCH);
+    let mut start = 0;
+    while start < p.len() {
         // Tails under p = 0 are certain, and change nothing.
-        let (mut last_p, mut last_x) = ([T::ZERO; 16], [0; 16]);
-        last_p[..p.len() - whole].copy_from_slice(&p[whole..]);
-        last_x[..x.len() - whole].copy_from_slice(&x[whole..]);
-        let [low, high] = T::sixteen::<S>(&last_p);
-        chains[0].multiply(low, &last_x);
-        chains[1].multiply(high, &last_x[8..]);
+        let (mut last_p, mut last_x) = ([T::ZERO; STRETCH], [0; STRETCH]);
+        let (p, x) = if start < whole {
+            (&p[start..start + STRETCH], &x[start..start + STRETCH])
+        } else {
+            last_p[..p.len() - whole].copy_from_slice(&p[whole..]);
+            last_x[..p.len() - whole].copy_from_slice(&x[whole..p.len()]);
+            (&last_p[..], &last_x[..])
+        };
+        let mut i = 0;
+        while i < STRETCH {
+            let [low, high] = T::sixteen::<S>(&p[i..]);
+            chains[0].multiply(low, &x[i..]);
+            chains[1].multiply(high, &x[i + 8..]);
+            i += 16;
+        }
+        chains[0].normalise();
+        chains[1].normalise();
+        normalised += 16;
+        start += STRETCH;
     }
-    let vectors = p.len().div_ceil(16) as i64;
     let [a, b] = chains;
-    if a.least.min(b.least).lt(constant(f64::MIN_POSITIVE)).any() {
+    if a.least.min(b.least).lt(constant(LEAST)).any() {
         return None;
     }
     let logarithm = (ln(a.product) + a.lost / a.product) + (ln(b.product) + b.lost / b.product);
@@ -327,18 +329,20 @@ fn log_of_product<S: Simd, T: Real>(p: &[T], x: &[u8]) -> Option<f64> {
     a.exponents.copy_to(&mut exponents[0]);
     b.exponents.copy_to(&mut exponents[1]);
     let sum: i64 = exponents.iter().flatten().map(|bits| bits.to_bits() as i64).sum();
-    // m·2ᵏ with m in (½, 1] has the exponent field k + 1022, m = 1 that of the number below it.
-    let k = (sum - 16 * 1022 * vectors) as f64;
+    let k = (sum - 1022 * normalised) as f64;
     Some(k.mul_add(LN2_HI, k.mul_add(LN2_LO, logarithm.fold())))
 }
+
+/// Elements between two looks at the exponent: eight factors a lane.
+const STRETCH: usize = 128;
+/// Eight factors of at least this, times 1, stay far from where numbers lose digits.
+const LEAST: f64 = 1.0 / (1u128 << 100) as f64;
 
 /// ln 2 in two parts; the first times any exponent of a chunk is exact.
 const LN2_HI: f64 = 0.693_147_180_369_123_8;
 const LN2_LO: f64 = 1.908_214_929_270_587_7e-10;
 
-
-
-/// Eight products, each known as product + lost, times 2^exponents.
+/// Eight products, each known as product + lost, times 2^(exponents − 1022·(how often normalised)).
 #[derive(Clone, Copy)]
 struct Chain<S: Simd> {
     product: S::F64,
@@ -357,17 +361,22 @@ impl<S: Simd> Chain<S> {
         eight.copy_from_slice(&x[..8]);
         let [u, lost] = likelihood::<S>(p, &eight);
         self.least = u.min(self.least);
-        // The field of the number before u counts powers of two down from (½, 1].
-        let before = u.bits_sub(constant_bits::<S>(1));
-        self.exponents = self.exponents.bits_add(before.bits_shr(52));
-        let fraction = before.and(constant_bits::<S>((1 << 52) - 1)).or(constant(0.5));
-        let m = fraction.bits_add(constant_bits::<S>(1));
-        // (P + e)·(m + r) = Pm + (rounding of Pm) + Pr + em, up to the product of the two small ones. Where r is not 0,
-        // u is above ½ and m is u.
-        let product = self.product * m;
-        let rounding = self.product.mul_add(m, -product);
-        self.lost = self.lost.mul_add(m, self.product.mul_add(lost, rounding));
+        // (P + e)·(u + r) = Pu + (rounding of Pu) + Pr + eu, up to the product of the two small ones.
+        let product = self.product * u;
+        let rounding = self.product.mul_add(u, -product);
+        self.lost = self.lost.mul_add(u, self.product.mul_add(lost, rounding));
         self.product = product;
+    }
+
+    /// Brings the product back to (½, 1].
+    #[inline(always)]
+    fn normalise(&mut self) {
+        // The field of the number before the product: 1 keeps its place, and ln 1 is not made of two parts.
+        let field = self.product.bits_sub(constant_bits::<S>(1)).bits_shr(52);
+        self.exponents = self.exponents.bits_add(field);
+        let scale = constant_bits::<S>(1022 + 1023).bits_sub(field).bits_shl(52);
+        self.product = self.product * scale;
+        self.lost = self.lost * scale;
     }
 }
 
@@ -448,5 +457,42 @@ impl<T: Real> Kernel for Each<'_, T> {
                 *out = T::of(*term);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::Level;
+
+    #[test]
+    fn sums_do_not_depend_on_level_or_threads() {
+        let n = 200_003;
+        let p: Vec<f64> = (0..n).map(|i| (i % 1013) as f64 / 1012.0).collect();
+        let x: Vec<u8> =
+            p.iter().enumerate().map(|(i, p)| u8::from(*p > 0.999 || *p > 0.001 && i % 3 == 0)).collect();
+        let weights: Vec<f64> = (0..n).map(|i| (i % 7) as f64 / 3.0).collect();
+        let before = Level::current();
+        let mut seen: Vec<[u64; 3]> = Vec::new();
+        for level in Level::ALL.into_iter().filter(|level| level.set()) {
+            for threads in [1, 2, 8] {
+                let of = |logits, weights: Option<&[f64]>| {
+                    let model = Model { values: Spread { values: &p, each: 1 }, logits };
+                    sum(&model, &Tosses::U8(&x), weights, Some(threads)).unwrap().to_bits()
+                };
+                seen.push([of(false, None), of(true, None), of(false, Some(&weights))]);
+                assert!(f64::from_bits(seen[0][0]) < -1e4, "{level:?}");
+            }
+        }
+        before.set();
+        assert!(seen.iter().all(|bits| *bits == seen[0]), "{seen:?}");
+    }
+
+    #[test]
+    fn a_wrong_toss_is_named() {
+        let model = Model { values: Spread { values: &[0.5], each: 1 }, logits: false };
+        let error = sum(&model, &Tosses::F32(&[0.0, 1.0, 0.5]), None, None).unwrap_err();
+        assert_eq!(error.to_string(), "x[2] is 0.5, but must be 0 or 1");
+        assert!(counts(&Tosses::I8(&[1, -1]), None, None).is_err());
     }
 }
