@@ -107,6 +107,13 @@ fn normal_quantile(p: f64) -> f64 {
     math::scalar::normal_quantile(p)
 }
 
+/// The quantile of the beta distribution with parameters a, b.
+#[pyfunction]
+fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
+    let _control_word = DefaultControlWord::new();
+    math::scalar::beta_quantile(p, a, b)
+}
+
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     if let Ok(name) = std::env::var("ERMIN_SIMD") {
@@ -118,6 +125,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_simd_level, module)?)?;
     module.add_function(wrap_pyfunction!(evaluate, module)?)?;
     module.add_function(wrap_pyfunction!(normal_quantile, module)?)?;
+    module.add_function(wrap_pyfunction!(beta_quantile, module)?)?;
     module.add_class::<train::Shape>()?;
     module.add_class::<train::Settings>()?;
     module.add_class::<train::TrainerState>()?;
