@@ -108,6 +108,13 @@ fn normal_quantile(p: f64) -> f64 {
     math::scalar::normal_quantile(p)
 }
 
+/// The quantile of the beta distribution with parameters a, b.
+#[pyfunction]
+fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
+    let _control_word = DefaultControlWord::new();
+    math::scalar::beta_quantile(p, a, b)
+}
+
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     if let Ok(name) = std::env::var("ERMIN_SIMD") {
@@ -129,6 +136,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(prob::categorical_sample, module)?)?;
     module.add_function(wrap_pyfunction!(prob::categorical_log_prob, module)?)?;
     module.add_function(wrap_pyfunction!(prob::categorical_log_likelihood, module)?)?;
+    module.add_function(wrap_pyfunction!(beta_quantile, module)?)?;
     module.add_class::<train::Shape>()?;
     module.add_class::<train::Settings>()?;
     module.add_class::<train::TrainerState>()?;
