@@ -25,6 +25,18 @@ pub enum Purpose {
     Split = 5,
 }
 
+impl Purpose {
+    /// All purposes.
+    pub const ALL: [Purpose; 6] = [
+        Purpose::Seed,
+        Purpose::Bernoulli,
+        Purpose::Categorical,
+        Purpose::Initial,
+        Purpose::Shuffle,
+        Purpose::Split,
+    ];
+}
+
 /// A 128-bit key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed(pub [u64; 2]);
@@ -65,12 +77,12 @@ impl Stream {
 
     /// Uniform numbers in [0, 1), multiples of 2⁻⁵³, from positions `start` on.
     pub fn uniform(&self, start: u64, to: &mut [f64]) {
-        self.each_word(start, to, |word| (word >> 11) as f64 * (1.0 / (1u64 << 53) as f64));
+        self.each_word(start, to, unit);
     }
 
     /// Uniform numbers in (0, 1), odd multiples of 2⁻⁵³: for quantile functions that are infinite at the ends.
     pub fn open_uniform(&self, start: u64, to: &mut [f64]) {
-        self.each_word(start, to, |word| ((word >> 12) as f64 + 0.5) * (1.0 / (1u64 << 52) as f64));
+        self.each_word(start, to, open_unit);
     }
 
     /// Four words named by two numbers: for draws that need more bits once in a while, each by its own position.
@@ -100,6 +112,16 @@ impl Stream {
             to.swap(i, words.below(i as u64 + 1) as usize);
         }
     }
+}
+
+/// The word's first 53 bits as a multiple of 2⁻⁵³ in [0, 1).
+fn unit(word: u64) -> f64 {
+    (word >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
+}
+
+/// The word's first 52 bits as an odd multiple of 2⁻⁵³ in (0, 1).
+fn open_unit(word: u64) -> f64 {
+    ((word >> 12) as f64 + 0.5) * (1.0 / (1u64 << 52) as f64)
 }
 
 /// The words of a stream one after the other.
@@ -291,6 +313,29 @@ mod tests {
             }
         }
         before.set();
+    }
+
+    #[test]
+    fn uniform_numbers_reach_the_ends_of_their_ranges_and_no_further() {
+        assert_eq!((unit(0), unit(u64::MAX)), (0.0, 1.0 - f64::EPSILON / 2.0));
+        assert_eq!((open_unit(0), open_unit(u64::MAX)), (f64::EPSILON / 2.0, 1.0 - f64::EPSILON / 2.0));
+        assert_eq!(open_unit(1 << 63), 0.5 + f64::EPSILON / 2.0);
+        let stream = Stream::new(Seed([3, 4]), Purpose::Initial, 0, 0);
+        let (mut words, mut closed, mut open) = ([0; 1100], [0.0; 1100], [0.0; 1100]);
+        stream.words(5, &mut words);
+        stream.uniform(5, &mut closed);
+        stream.open_uniform(5, &mut open);
+        assert_eq!(closed.to_vec(), words.map(unit).to_vec());
+        assert_eq!(open.to_vec(), words.map(open_unit).to_vec());
+    }
+
+    #[test]
+    fn all_purposes_are_listed_and_differ() {
+        let streams = Purpose::ALL.map(|purpose| Stream::new(Seed([1, 2]), purpose, 0, 0));
+        for (i, purpose) in Purpose::ALL.into_iter().enumerate() {
+            assert_eq!(purpose as usize, i);
+            assert!(!streams[..i].contains(&streams[i]));
+        }
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Coefficients for f32 {
     const LN2_LO: f32 = 1.428_606_8e-6;
     const EXP_RANGE: (f32, f32) = (-104.0, 89.0);
     const EXP_M1_LOW: f32 = -20.0;
-    const EXP: &'static [f32] = &[0.0013926213, 0.008363203, 0.041666556, 0.16666576, 0.5];
+    const EXP: &'static [f32] = &[0.0013850905, 0.008366779, 0.041667387, 0.16666542, 0.5];
     const LN: &'static [f32] = &[0.29580986, 0.3998876, 0.66666687];
     const ERF: &'static [f32] =
         &[7.875875e-05, -0.00080168643, 0.0051890872, -0.026854211, 0.11283594, -0.37612626, 1.1283791];
@@ -182,11 +182,17 @@ fn power_of_two<V: Vector>(k: V) -> V {
     biased.bits_shl(V::Scalar::FRACTION)
 }
 
+/// The integer nearest to x/ln 2.
+#[inline(always)]
+fn nearest_power<V: Vector>(x: V) -> V {
+    let magic = V::splat(V::Scalar::MAGIC);
+    x.mul_add(constant(std::f64::consts::LOG2_E), magic) - magic
+}
+
 /// x = k·ln 2 + r with integer k and |r| ≤ ½·ln 2 (Cody and Waite 1980, two-part reduction).
 #[inline(always)]
 fn reduce<V: Vector>(x: V) -> (V, V) {
-    let magic = V::splat(V::Scalar::MAGIC);
-    let k = x.mul_add(constant(std::f64::consts::LOG2_E), magic) - magic;
+    let k = nearest_power(x);
     let r = k.mul_add(-V::splat(V::Scalar::LN2_HI), x);
     (k, k.mul_add(-V::splat(V::Scalar::LN2_LO), r))
 }
@@ -202,26 +208,35 @@ fn clamp<V: Vector>(x: V, low: V::Scalar, high: V::Scalar) -> V {
 pub fn exp<V: Vector>(x: V) -> V {
     let (low, high) = V::Scalar::EXP_RANGE;
     let (k, r) = reduce(clamp(x, low, high));
-    let tail = (r * r).mul_add(polynomial(r, V::Scalar::EXP), r);
+    let one = constant::<V>(1.0);
+    let y = r.mul_add(r.mul_add(polynomial(r, V::Scalar::EXP), one), one);
     // 2ᵏ in two factors: k reaches beyond the exponents of normal numbers on both sides.
     let magic = V::splat(V::Scalar::MAGIC);
     let half = k.mul_add(constant(0.5), magic) - magic;
-    let y = (constant::<V>(1.0) + tail) * power_of_two(half) * power_of_two(k - half);
+    let y = y * power_of_two(half) * power_of_two(k - half);
     V::select(x.eq(x), y, x)
 }
 
-/// eˣ − 1, right near 0 too. Error at most 1 ULP (f64: 1.5).
+/// eˣ − 1, right near 0 too. Error at most 1 ULP (f64 too).
 #[inline(always)]
 pub fn exp_m1<V: Vector>(x: V) -> V {
     let (_, high) = V::Scalar::EXP_RANGE;
-    let (k, r) = reduce(clamp(x, V::Scalar::EXP_M1_LOW, high));
-    let p = (r * r).mul_add(polynomial(r, V::Scalar::EXP), r);
-    // 2ᵏ·p + (2ᵏ − 1), one rounding; the largest k has no power of two of its own.
+    let z = clamp(x, V::Scalar::EXP_M1_LOW, high);
+    let k = nearest_power(z);
+    // The reduced argument in two parts, the first of them exact; low = eʳ − 1 − first.
+    let first = k.mul_add(-V::splat(V::Scalar::LN2_HI), z);
+    let second = k * -V::splat(V::Scalar::LN2_LO);
+    let r = first + second;
+    let low = (r * r).mul_add(polynomial(r, V::Scalar::EXP), second);
+    // 2ᵏ·(first + low) + 2ᵏ − 1, where the roundings of 2ᵏ − 1 and of the sum go to the small terms.
+    // The largest k has no power of two of its own.
     let one = constant::<V>(1.0);
     let most = constant::<V>(V::Scalar::BIAS);
     let power = power_of_two(k.min(most));
-    let y = p.mul_add(power, power - one) * V::select(most.lt(k), constant(2.0), one);
-    let y = V::select(k.eq(V::splat(V::Scalar::ZERO)), p, y);
+    let less = power - one;
+    let sum = first.mul_add(power, less);
+    let lost = first.mul_add(power, less - sum) + ((power - less) - one);
+    let y = (sum + low.mul_add(power, lost)) * V::select(most.lt(k), constant(2.0), one);
     // x itself where it is so small that r² vanishes (keeps −0 and denormals) and where it is NaN.
     V::select(V::splat(V::Scalar::TINY).lt(x.abs()), y, x)
 }

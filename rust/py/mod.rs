@@ -8,6 +8,7 @@ mod train;
 
 use crate::error::Error;
 use crate::math;
+use crate::random::{Purpose, Seed, Stream};
 use crate::simd::{DefaultControlWord, Kernel, Level, Real, Simd, Vector, dispatch};
 use numpy::PyUntypedArray;
 use pyo3::exceptions::{PyMemoryError, PyOSError, PyValueError};
@@ -115,6 +116,26 @@ fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
     math::scalar::beta_quantile(p, a, b)
 }
 
+/// Fills `out` with the words of a stream: what the tests of its randomness read.
+#[pyfunction]
+fn stream_words(
+    py: Python<'_>,
+    seed: Seed,
+    purpose: &str,
+    member: u32,
+    index: u64,
+    start: u64,
+    out: &Bound<'_, PyUntypedArray>,
+) -> PyResult<()> {
+    let named = |known: &Purpose| format!("{known:?}").eq_ignore_ascii_case(purpose);
+    let Some(purpose) = Purpose::ALL.into_iter().find(named) else {
+        return Err(PyValueError::new_err(format!("purpose is {purpose:?}, which random lacks")));
+    };
+    let to: &mut [u64] = array::view_mut(out)?;
+    core(py, to.len() > 50_000, || Stream::new(seed, purpose, member, index).words(start, to));
+    Ok(())
+}
+
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     if let Ok(name) = std::env::var("ERMIN_SIMD") {
@@ -137,6 +158,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(prob::categorical_log_prob, module)?)?;
     module.add_function(wrap_pyfunction!(prob::categorical_log_likelihood, module)?)?;
     module.add_function(wrap_pyfunction!(beta_quantile, module)?)?;
+    module.add_function(wrap_pyfunction!(stream_words, module)?)?;
     module.add_class::<train::Shape>()?;
     module.add_class::<train::Settings>()?;
     module.add_class::<train::TrainerState>()?;
