@@ -10,6 +10,7 @@ pub mod gemm;
 pub mod math;
 pub mod mlp;
 pub mod parallel;
+pub mod prob;
 #[cfg(feature = "python")]
 mod py;
 pub mod random;

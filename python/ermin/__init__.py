@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ermin._core import __version__
 
 if TYPE_CHECKING:
+    from ermin.divergences import cross_entropy, empirical_risk, entropy, kl_divergence
     from ermin.files import load
     from ermin.losses import Huber, Quantile
     from ermin.network import MLP
@@ -45,11 +46,16 @@ __all__ = [
     "Quantile",
     "Trainer",
     "__version__",
+    "cross_entropy",
+    "empirical_risk",
+    "entropy",
     "fit",
+    "kl_divergence",
     "load",
 ]
 
 _HOMES = {
+    "divergences": ("cross_entropy", "empirical_risk", "entropy", "kl_divergence"),
     "files": ("load",),
     "losses": ("Huber", "Quantile"),
     "network": ("MLP",),

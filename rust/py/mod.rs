@@ -2,6 +2,7 @@
 
 #[allow(unsafe_code, reason = "borrows memory that NumPy owns")]
 mod array;
+mod divergence;
 mod file;
 mod train;
 
@@ -118,6 +119,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_simd_level, module)?)?;
     module.add_function(wrap_pyfunction!(evaluate, module)?)?;
     module.add_function(wrap_pyfunction!(normal_quantile, module)?)?;
+    module.add_function(wrap_pyfunction!(divergence::divergence, module)?)?;
+    module.add_function(wrap_pyfunction!(divergence::kl_divergence_of_rows, module)?)?;
     module.add_class::<train::Shape>()?;
     module.add_class::<train::Settings>()?;
     module.add_class::<train::TrainerState>()?;

@@ -1,0 +1,5 @@
+//! Probability without layers: distributions, and how far they are from each other.
+
+pub mod divergence;
+mod elementwise;
+mod terms;
