@@ -5,7 +5,7 @@
 //! along (Knuth's two-sum), so that a long sum is as exact as a short one. Every level gives the same bits, and so does
 //! every division of the data into pieces of whole groups. Elements are added as `f64`.
 
-use crate::simd::{Real, Simd, Vector};
+use crate::simd::{Kernel, Real, Simd, Vector, dispatch};
 
 /// Elements in a group.
 pub const GROUP: usize = 64;
@@ -95,6 +95,66 @@ impl<S: Simd> Lanes<S> {
     }
 }
 
+/// [`Lanes`] that outlive a kernel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Running {
+    high: [f64; 8],
+    low: [f64; 8],
+}
+
+impl Running {
+    /// Adds elements: whole groups, or the last ones.
+    pub fn add<T: Real>(&mut self, x: &[T]) {
+        dispatch(Add { running: self, x });
+    }
+
+    /// The lanes' sum.
+    pub fn fold(self) -> Sum {
+        Sum { high: halves(self.high), low: halves(self.low) }
+    }
+}
+
+/// What [`Vector::fold`] does.
+fn halves([a, b, c, d, e, f, g, h]: [f64; 8]) -> f64 {
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
+
+struct Add<'a, T> {
+    running: &'a mut Running,
+    x: &'a [T],
+}
+
+impl<T: Real> Kernel for Add<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Running { high, low } = self.running;
+        let mut lanes = Lanes::<S> { high: S::F64::from_slice(high), low: S::F64::from_slice(low) };
+        lanes.add(self.x);
+        lanes.high.copy_to(high);
+        lanes.low.copy_to(low);
+    }
+}
+
+/// The sums of rows of `n` elements, one after another, by the level in force.
+pub fn of_rows<T: Real>(x: &[T], n: usize, sums: &mut [f64]) {
+    dispatch(Rows { x, n, sums });
+}
+
+struct Rows<'a, T> {
+    x: &'a [T],
+    n: usize,
+    sums: &'a mut [f64],
+}
+
+impl<T: Real> Kernel for Rows<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        rows::<T, S>(self.x, self.n, self.sums);
+    }
+}
+
 /// The sums of rows of `n` elements, one after another.
 #[inline(always)]
 pub fn rows<T: Real, S: Simd>(x: &[T], n: usize, sums: &mut [f64]) {
@@ -135,17 +195,7 @@ pub fn rows<T: Real, S: Simd>(x: &[T], n: usize, sums: &mut [f64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::{Kernel, Level, dispatch};
-
-    struct Rows<'a>(&'a [f64], usize, &'a mut [f64]);
-
-    impl Kernel for Rows<'_> {
-        type Output = ();
-        #[inline(always)]
-        fn run<S: Simd>(self) {
-            rows::<f64, S>(self.0, self.1, self.2);
-        }
-    }
+    use crate::simd::Level;
 
     #[test]
     fn every_length_is_summed_exactly_to_a_few_roundings_at_every_level() {
@@ -162,7 +212,7 @@ mod tests {
             let mut bits = Vec::new();
             for level in Level::ALL.into_iter().filter(|level| level.set()) {
                 let mut sums = [0.0; 2];
-                dispatch(Rows(&x, n, &mut sums));
+                of_rows(&x, n, &mut sums);
                 for (sum, expected) in sums.iter().zip(expected) {
                     assert!((sum - expected).abs() <= 4.0 * f64::EPSILON * expected, "{n} {level:?}");
                 }

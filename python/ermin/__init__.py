@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ermin.bernoulli import Bernoulli
     from ermin.categorical import Categorical
     from ermin.estimates import Estimate, monte_carlo
+    from ermin.divergences import cross_entropy, empirical_risk, entropy, kl_divergence
     from ermin.files import load
     from ermin.losses import Huber, Quantile
     from ermin.network import MLP
@@ -51,7 +52,11 @@ __all__ = [
     "Quantile",
     "Trainer",
     "__version__",
+    "cross_entropy",
+    "empirical_risk",
+    "entropy",
     "fit",
+    "kl_divergence",
     "load",
     "monte_carlo",
 ]
@@ -60,6 +65,7 @@ _HOMES = {
     "bernoulli": ("Bernoulli",),
     "categorical": ("Categorical",),
     "estimates": ("Estimate", "monte_carlo"),
+    "divergences": ("cross_entropy", "empirical_risk", "entropy", "kl_divergence"),
     "files": ("load",),
     "losses": ("Huber", "Quantile"),
     "network": ("MLP",),

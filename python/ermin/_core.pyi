@@ -13,6 +13,7 @@ __version__: str
 _Array = NDArray[Any]
 _Table = tuple[_Array, _Array, NDArray[np.float64] | None, NDArray[np.uint32] | None]
 _Schedule = tuple[str, float, tuple[float, float, float], float]
+_Argument = tuple[_Array, int, bool, float, str]
 _Named = tuple[str, str, list[int], bytes]
 
 def simd_level() -> str: ...
@@ -27,6 +28,19 @@ def stream_words(
 def split_order(seed: Seed, out: NDArray[np.uint32]) -> None: ...
 def save(path: str, description: str, tensors: Sequence[_Named]) -> None: ...
 def load(path: str) -> tuple[str, list[_Named]]: ...
+def divergence(
+    quantity: str,
+    truth: _Argument | NDArray[np.int64],
+    model: _Argument | None,
+    front: Sequence[int],
+    plan: tuple[str, float, str, float],
+    out: _Array | None,
+    terms: bool,
+    weights: NDArray[np.float64] | None,
+    single: bool,
+    n_threads: int | None,
+) -> float: ...
+def kl_divergence_of_rows(p: NDArray[np.float64], q: NDArray[np.float64]) -> float | None: ...
 def fit(
     shape: Shape,
     settings: Settings,

@@ -2,7 +2,10 @@
 
 pub mod bernoulli;
 pub mod categorical;
+pub mod divergence;
+mod elementwise;
 pub mod likelihood;
+mod terms;
 
 use crate::simd::Real;
 

@@ -10,7 +10,7 @@ use crate::mlp::data::{Data, Targets};
 use crate::mlp::loss::Loss;
 use crate::prob::likelihood::Tosses;
 use crate::random::Seed;
-use crate::rows::{self, Rows};
+use crate::rows::{self, Events, EventsMut, Rows};
 use crate::simd::Real;
 use numpy::{Element, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -61,11 +61,16 @@ fn wrong(what: &str) -> PyErr {
     PyTypeError::new_err(format!("internal: {what} arrived in another form than its door makes"))
 }
 
-/// A two-dimensional array of native aligned numbers, in any strides, as a table of rows.
-pub fn rows<'a>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<Rows<'a>> {
+/// The element type of an array of native aligned numbers.
+fn element(array: &Bound<'_, PyUntypedArray>) -> Option<rows::Element> {
     use rows::Element::*;
     let dtype = array.dtype();
-    let element = match (dtype.kind(), dtype.itemsize()) {
+    // SAFETY: `array` is a live array object, whose header has this field.
+    let flags = unsafe { (*array.as_array_ptr()).fields.flags };
+    if flags & numpy::npyffi::NPY_ARRAY_ALIGNED == 0 || dtype.is_native_byteorder() == Some(false) {
+        return None;
+    }
+    Some(match (dtype.kind(), dtype.itemsize()) {
         (b'b', 1) => Bool,
         (b'i', 1) => I8,
         (b'i', 2) => I16,
@@ -77,23 +82,51 @@ pub fn rows<'a>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<Rows<'a>> {
         (b'u', 8) => U64,
         (b'f', 4) => F32,
         (b'f', 8) => F64,
-        _ => return Err(wrong("X")),
-    };
+        _ => return None,
+    })
+}
+
+/// A two-dimensional array of native aligned numbers, in any strides, as a table of rows.
+pub fn rows<'a>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<Rows<'a>> {
     let (&[n_rows, n_columns], &[row_stride, column_stride]) = (array.shape(), array.strides()) else {
         return Err(wrong("X"));
     };
-    // SAFETY: `array` is a live array object, whose header has these fields.
-    let (data, flags) = unsafe {
-        let raw = &*array.as_array_ptr();
-        (raw.fields.data, raw.fields.flags)
-    };
-    let aligned = flags & numpy::npyffi::NPY_ARRAY_ALIGNED != 0;
-    if !aligned || dtype.is_native_byteorder() == Some(false) || n_rows > u32::MAX as usize {
-        return Err(wrong("X"));
-    }
+    let element = element(array).filter(|_| n_rows <= u32::MAX as usize).ok_or_else(|| wrong("X"))?;
+    // SAFETY: `array` is a live array object, whose header has this field.
+    let data = unsafe { (*array.as_array_ptr()).fields.data };
     // SAFETY: NumPy vouches for shape and strides; dtype, byte order and alignment have been checked; the caller's
     // reference keeps the memory alive.
     Ok(unsafe { Rows::new(data.cast(), element, (n_rows, n_columns), (row_stride, column_stride)) })
+}
+
+/// An array of native aligned numbers in any strides, its last axis that of events, the others broadcast to `front`.
+pub fn events<'a>(array: &'a Bound<'_, PyUntypedArray>, front: &[usize]) -> PyResult<Events<'a>> {
+    let shape = array.shape();
+    let own = shape.split_last().map(|(_, own)| own).ok_or_else(|| wrong("a distribution"))?;
+    let fits = own.len() <= front.len()
+        && own.iter().rev().zip(front.iter().rev()).all(|(own, n)| own == n || *own == 1)
+        && front.iter().try_fold(1usize, |product, n| product.checked_mul(*n)).is_some();
+    let element = element(array).filter(|_| fits).ok_or_else(|| wrong("a distribution"))?;
+    // SAFETY: `array` is a live array object, whose header has this field.
+    let data = unsafe { (*array.as_array_ptr()).fields.data };
+    // SAFETY: as for `rows`; that the axes broadcast has been checked.
+    Ok(unsafe { Events::new(data.cast(), element, front, shape, array.strides()) })
+}
+
+/// An array of results that this call fills, in any strides, its last axis that of events.
+pub fn events_mut<'a, T: Real + Element>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<EventsMut<'a, T>> {
+    // SAFETY: `array` is a live array object, whose header has these fields.
+    let (data, flags) = unsafe {
+        let raw = &*array.as_array_ptr();
+        (raw.fields.data.cast::<T>(), raw.fields.flags)
+    };
+    let writeable = flags & numpy::npyffi::NPY_ARRAY_WRITEABLE != 0;
+    if !writeable || !is::<T>(array) || element(array).is_none() || array.shape().is_empty() {
+        return Err(wrong("out"));
+    }
+    // SAFETY: NumPy vouches for shape and strides; dtype and alignment have been checked, and in the Python door that
+    // `out` overlaps no input.
+    Ok(unsafe { EventsMut::new(data, array.shape(), array.strides()) })
 }
 
 /// (X, y, sample_weight, row numbers) as `training.py` hands them over.

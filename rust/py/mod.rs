@@ -2,6 +2,7 @@
 
 #[allow(unsafe_code, reason = "borrows memory that NumPy owns")]
 mod array;
+mod divergence;
 mod file;
 mod prob;
 mod train;
@@ -159,6 +160,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(prob::categorical_log_likelihood, module)?)?;
     module.add_function(wrap_pyfunction!(beta_quantile, module)?)?;
     module.add_function(wrap_pyfunction!(stream_words, module)?)?;
+    module.add_function(wrap_pyfunction!(divergence::divergence, module)?)?;
+    module.add_function(wrap_pyfunction!(divergence::kl_divergence_of_rows, module)?)?;
     module.add_class::<train::Shape>()?;
     module.add_class::<train::Settings>()?;
     module.add_class::<train::TrainerState>()?;
