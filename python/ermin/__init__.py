@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from ermin.divergences import cross_entropy, empirical_risk, entropy, kl_divergence
     from ermin.files import load
     from ermin.losses import Huber, Quantile
+    from ermin.metrics import (
+        ReliabilityCurve,
+        brier_score,
+        expected_calibration_error,
+        log_loss,
+        reliability_curve,
+    )
     from ermin.network import MLP
     from ermin.optimizers import SGD, Adam, AdamW
     from ermin.schedules import (
@@ -50,15 +57,20 @@ __all__ = [
     "InverseScaling",
     "OneCycle",
     "Quantile",
+    "ReliabilityCurve",
     "Trainer",
     "__version__",
+    "brier_score",
     "cross_entropy",
     "empirical_risk",
     "entropy",
+    "expected_calibration_error",
     "fit",
     "kl_divergence",
     "load",
+    "log_loss",
     "monte_carlo",
+    "reliability_curve",
 ]
 
 _HOMES = {
@@ -68,6 +80,13 @@ _HOMES = {
     "divergences": ("cross_entropy", "empirical_risk", "entropy", "kl_divergence"),
     "files": ("load",),
     "losses": ("Huber", "Quantile"),
+    "metrics": (
+        "ReliabilityCurve",
+        "brier_score",
+        "expected_calibration_error",
+        "log_loss",
+        "reliability_curve",
+    ),
     "network": ("MLP",),
     "optimizers": ("SGD", "Adam", "AdamW"),
     "schedules": (

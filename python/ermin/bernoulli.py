@@ -48,7 +48,7 @@ class Bernoulli(Distribution):
     >>> import ermin
     >>> coin = ermin.Bernoulli(0.5)
     >>> coin.sample(10, rng=0)
-    array([0, 0, 1, 1, 1, 1, 1, 0, 1, 0], dtype=uint8)
+    array([0, 1, 0, 0, 0, 1, 0, 0, 0, 0], dtype=uint8)
     >>> coin.log_likelihood([1, 1, 0, 1])  # four times ln ½
     -2.772588722239781
     """
@@ -168,8 +168,8 @@ class Bernoulli(Distribution):
         --------
         >>> import ermin
         >>> ermin.Bernoulli([0.0, 0.5, 1.0]).sample((2, 3), rng=0, dtype=bool)
-        array([[False,  True,  True],
-               [False, False,  True]])
+        array([[False, False,  True],
+               [False,  True,  True]])
         """
         scalar = self._scalar
         if (
