@@ -81,7 +81,8 @@ mod tests {
             let error = |of_squares: f64| 5.0 * (of_squares / f64::from(n)).sqrt();
             assert!(moment(0).abs() < error(variance), "{alpha}");
             assert!((moment(1) - variance).abs() < error(fourth - variance * variance), "{alpha}");
-            assert!((moment(2) - fourth).abs() < 0.05 * fourth, "{alpha}");
+            // Of a normal number the standard error is 1.6 %, of these less.
+            assert!((moment(2) - fourth).abs() < 0.08 * fourth, "{alpha}");
         }
     }
 
