@@ -1,8 +1,6 @@
 """fit, Trainer and History: what is promised about runs."""
 
 import copy
-import hashlib
-import os
 import pickle
 import signal
 import subprocess
@@ -15,14 +13,6 @@ import numpy as np
 import pytest
 
 import ermin
-from ermin import _core
-
-
-@pytest.fixture
-def restore_level():
-    before = _core.simd_level()
-    yield
-    _core.set_simd_level(before)
 
 
 def vector(net):
@@ -36,10 +26,6 @@ def noisy_classes(n=400, seed=0, noise=0.25):
     y = (X[:, 0] + 0.5 * X[:, 1] > 0).astype(int)
     flip = rng.random(n) < noise
     return X, np.where(flip, 1 - y, y)
-
-
-def digest(*arrays):
-    return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()[:16]
 
 
 # ------------------------------------------------------------------------------------------------------------- XOR
@@ -112,64 +98,6 @@ def test_a_batch_larger_than_the_data_is_one_batch():
     for net, batch_size in zip(nets, (50, 10_000), strict=True):
         ermin.fit(net, X, y, epochs=3, batch_size=batch_size, rng=0)
     np.testing.assert_array_equal(vector(nets[0]), vector(nets[1]))
-
-
-# ------------------------------------------------------------------------------------------------------- same bits
-
-
-@pytest.mark.parametrize("activation", ["relu", "gelu", "mish", "tanh"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_same_bits_for_every_level_and_number_of_threads(dtype, activation, restore_level):
-    X, y = noisy_classes(n=1100)
-    seen = set()
-    for level in _core.simd_levels():
-        _core.set_simd_level(level)
-        for n_threads in (1, 2, 8):
-            net = ermin.MLP([5, 19, 3, 2], activation=activation, output="softmax", dtype=dtype, rng=0)
-            options = {
-                "validation": 0.3,
-                "batch_size": 600,
-                "epochs": 2,
-                "sample_weight": np.linspace(0, 1, 1100),
-            }
-            history = ermin.fit(net, X, y, rng=0, n_threads=n_threads, **options)
-            seen.add(digest(vector(net), history.loss, history.validation_loss, net.predict_proba(X)))
-    assert len(seen) == 1
-
-
-PINNED = """
-import hashlib, numpy as np, ermin
-X = (np.arange(600 * 4).reshape(600, 4) * 37 % 101 - 50) / 25
-y = (np.arange(600) * 7 % 11 % 3)
-net = ermin.MLP([4, 16, 8, 3], activation=["gelu", "tanh"], output="softmax", rng=1)
-history = ermin.fit(net, X, y, validation=0.25, epochs=5, batch_size=300, l2=1e-3, rng=2)
-arrays = [*net.parameters.values(), history.loss, history.validation_loss]
-print(hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest())
-"""
-PINNED_DIGEST = "9719a06a1df85baba40773a9da254a8746b13099a2829e91a6ad256adfefb4d6"
-
-
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {},
-        {"ERMIN_SIMD": "portable"},
-        {
-            "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F",
-            "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD",
-        },
-        {"OPENBLAS_CORETYPE": "Prescott", "OMP_NUM_THREADS": "1"},
-    ],
-    ids=["plain", "portable", "no CPU features for glibc and NumPy", "another OpenBLAS"],
-)
-def test_the_bits_are_the_pinned_ones(environment):
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PINNED],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-    )
-    assert run.stdout.strip() == PINNED_DIGEST, run.stderr
 
 
 # ------------------------------------------------------------------------------------- validation and the best epoch
