@@ -28,20 +28,6 @@ def noisy_classes(n=400, seed=0, noise=0.25):
     return X, np.where(flip, 1 - y, y)
 
 
-# ------------------------------------------------------------------------------------------------------------- XOR
-
-
-def test_xor_needs_a_hidden_layer():
-    X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-    y = np.array([0, 1, 1, 0])
-    perceptron = ermin.MLP([2, 2], output="softmax", rng=0)
-    ermin.fit(perceptron, X, y, epochs=500, optimizer=ermin.Adam(0.1), rng=0)
-    assert perceptron.loss(X, y) > 0.69  # ln 2: no line tells them apart
-    net = ermin.MLP([2, 8, 2], activation="tanh", output="softmax", rng=0)
-    ermin.fit(net, X, y, epochs=500, optimizer=ermin.Adam(0.1), rng=0)
-    np.testing.assert_array_equal(net.predict(X), y)
-
-
 # ------------------------------------------------------------------------------------------ fit is made of epochs
 
 
