@@ -30,6 +30,8 @@ pub struct Layer<'a, T> {
     pub values: &'a mut [T],
     /// Its derivative, of the same layout.
     pub slope: &'a mut [T],
+    /// Numbers in the layer.
+    pub width: usize,
     /// The distance of rows.
     pub row: usize,
     /// Rows of the batch in the block, the first of them, a multiple of [`GROUP`], at the place `first` in the batch.
@@ -47,7 +49,7 @@ impl Dropout {
     /// Drops `share`/2¹⁶ of a layer's numbers; the derivative of what is dropped is 0 too.
     pub fn apply<T: Real>(&mut self, stream: &Stream, share: u32, layer: Layer<T>) {
         debug_assert!(layer.first.is_multiple_of(GROUP));
-        let width = layer.values.len() / layer.row;
+        let width = layer.width;
         let start = (layer.first / GROUP * width * WORDS) as u64;
         let pieces = layer.n.div_ceil(GROUP) * width;
         let scale = T::of(65536.0 / f64::from(65536 - share));
@@ -112,7 +114,7 @@ mod tests {
         for n in blocks {
             let row = n.div_ceil(16) * 16;
             let (mut values, mut slope) = (vec![1.0f32; width * row], vec![2.0f32; width * row]);
-            let layer = Layer { values: &mut values, slope: &mut slope, row, n: *n, first };
+            let layer = Layer { values: &mut values, slope: &mut slope, width, row, n: *n, first };
             dropout.apply(&stream, share, layer);
             assert!(values.iter().zip(&slope).all(|(v, s)| 2.0 * v == *s));
             for s in 0..*n {

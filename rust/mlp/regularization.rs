@@ -171,13 +171,21 @@ impl<T: Real> Regularizer<T> {
         one_hot && self.partners.is_empty() && self.smoothing.is_none()
     }
 
-    /// Drops numbers of hidden layer `l`, and their derivatives.
-    pub fn hidden(&mut self, l: usize, values: &mut [T], slope: &mut [T], row: usize, n: usize) {
+    /// Drops numbers of hidden layer `l`, and their derivatives: of `n` rows, `width` numbers each.
+    pub fn hidden(
+        &mut self,
+        l: usize,
+        width: usize,
+        values: &mut [T],
+        slope: &mut [T],
+        row: usize,
+        n: usize,
+    ) {
         if let Some(dropout) = self.dropout.as_mut().filter(|_| self.draw.dropped > 0) {
             let index = self.draw.step.wrapping_mul(self.hidden_layers).wrapping_add(l as u64);
             let stream = Stream::new(self.draw.seed, Purpose::Dropout, 0, index);
             let first = self.first;
-            dropout.apply(&stream, self.draw.dropped, Layer { values, slope, row, n, first });
+            dropout.apply(&stream, self.draw.dropped, Layer { values, slope, width, row, n, first });
         }
     }
 }
