@@ -14,7 +14,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 import ermin
 from ermin import _core
 
-PINNED_DIGEST = "50d7e8ab3b5526d4365197f1107b4ea75e7c5db9762d140e2080b25c25df3656"
+PINNED_DIGEST = "cbcde09e63911eae68dcfa30fc0f9e16f40e1b3ee52ae2517cf9dad2d9a1839a"
 
 # Real data, and all that draws, rounds or branches: both dtypes, several blocks a batch, shuffling, dropout, mixup,
 # smoothing, clipping, schedules, weights, a validation split. The first column holds denormals, and the weights that
