@@ -23,17 +23,23 @@ pub enum Purpose {
     Shuffle = 4,
     /// The choice of validation rows.
     Split = 5,
+    /// Which numbers of the hidden layers are dropped; the index is step · (hidden layers) + layer.
+    Dropout = 6,
+    /// How a batch is mixed with itself; the index is the step.
+    Mixup = 7,
 }
 
 impl Purpose {
     /// All purposes.
-    pub const ALL: [Purpose; 6] = [
+    pub const ALL: [Purpose; 8] = [
         Purpose::Seed,
         Purpose::Bernoulli,
         Purpose::Categorical,
         Purpose::Initial,
         Purpose::Shuffle,
         Purpose::Split,
+        Purpose::Dropout,
+        Purpose::Mixup,
     ];
 }
 
@@ -59,8 +65,8 @@ pub struct Stream {
     key: [u64; 4],
 }
 
-/// Words in a block of [`Stream::words`].
-const BLOCK: u64 = 4096;
+/// Words in a block of [`Stream::words`]: calls that end where blocks end cost nothing twice.
+pub const BLOCK: u64 = 4096;
 
 impl Stream {
     /// The stream of that name; `member` counts networks trained side by side, 0 for one alone.
@@ -101,16 +107,12 @@ impl Stream {
         }
     }
 
-    /// A permutation of 0..n by Fisher and Yates' shuffle with exact bounded integers (Lemire 2019, "Fast random
-    /// integer generation in an interval").
+    /// A permutation of 0..n.
     pub fn permutation(&self, to: &mut [u32]) {
         for (i, place) in to.iter_mut().enumerate() {
             *place = i as u32;
         }
-        let mut words = Sequence::new(*self);
-        for i in (1..to.len()).rev() {
-            to.swap(i, words.below(i as u64 + 1) as usize);
-        }
+        Sequence::new(*self).shuffle(to);
     }
 }
 
@@ -159,6 +161,19 @@ impl Sequence {
             }
         }
         (product >> 64) as u64
+    }
+
+    /// A uniform number in (0, 1), an odd multiple of 2⁻⁵³.
+    pub fn open_uniform(&mut self) -> f64 {
+        open_unit(self.word())
+    }
+
+    /// Puts the numbers into an order, each equally likely, by Fisher and Yates' shuffle with exact bounded integers
+    /// (Lemire 2019, "Fast random integer generation in an interval").
+    pub fn shuffle(&mut self, numbers: &mut [u32]) {
+        for i in (1..numbers.len()).rev() {
+            numbers.swap(i, self.below(i as u64 + 1) as usize);
+        }
     }
 }
 

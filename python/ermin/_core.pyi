@@ -6,12 +6,12 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from ermin._arrays import Seed
+from ermin._arrays import Rows, Seed
 
 __version__: str
 
 _Array = NDArray[Any]
-_Table = tuple[_Array, _Array, NDArray[np.float64] | None, NDArray[np.uint32] | None]
+_Table = tuple[Rows, _Array, NDArray[np.float64] | None, NDArray[np.uint32] | None]
 _Schedule = tuple[str, float, tuple[float, float, float], float]
 _Argument = tuple[_Array, int, bool, float, str]
 _Named = tuple[str, str, list[int], bytes]
@@ -25,7 +25,9 @@ def beta_quantile(p: float, a: float, b: float) -> float: ...
 def stream_words(
     seed: Seed, purpose: str, member: int, index: int, start: int, out: NDArray[np.uint64]
 ) -> None: ...
-def split_order(seed: Seed, out: NDArray[np.uint32]) -> None: ...
+def hold_back(
+    seed: Seed, fraction: float, classes: NDArray[np.uint32] | None, out: NDArray[np.bool_]
+) -> None: ...
 def save(path: str, description: str, tensors: Sequence[_Named]) -> None: ...
 def load(path: str) -> tuple[str, list[_Named]]: ...
 def divergence(
@@ -120,9 +122,7 @@ class Shape:
     @property
     def n_parameters(self) -> int: ...
     def initialize(self, initializer: str, seed: Seed, vector: _Array) -> None: ...
-    def predict(
-        self, vector: _Array, x: _Array, logits: bool, n_threads: int | None, out: _Array
-    ) -> None: ...
+    def predict(self, vector: _Array, x: Rows, logits: bool, n_threads: int | None, out: _Array) -> None: ...
     def loss(self, vector: _Array, table: _Table, settings: Settings) -> float: ...
     def gradient(self, vector: _Array, table: _Table, settings: Settings, out: _Array) -> float: ...
 
@@ -136,6 +136,9 @@ class Settings:
         batch_size: int,
         shuffle: bool,
         l2: float,
+        gradient_clip: float | None,
+        record_gradient_norm: bool,
+        regularization: tuple[_Schedule, float, float],
         total_steps: int,
         seed: Seed,
         n_threads: int | None,
