@@ -176,7 +176,10 @@ def test_bits_do_not_depend_on_level_or_threads(level):
     x = np.random.default_rng(0).integers(0, 5, 50_000)
     values = set()
     for threads in (1, 2, 8):
-        for cat in (ermin.Categorical(dirichlet(50_000, 5)), ermin.Categorical(logits=np.log(dirichlet(50_000, 5)))):
+        for cat in (
+            ermin.Categorical(dirichlet(50_000, 5)),
+            ermin.Categorical(logits=np.log(dirichlet(50_000, 5))),
+        ):
             values.add((cat._logits, cat.log_likelihood(x, n_threads=threads)))
     assert sorted(values) == SUMS or not SUMS
     SUMS[:] = sorted(values)
@@ -233,14 +236,22 @@ def test_more_data_come_nearer_to_the_truth():
         (lambda: ermin.Categorical(logits=[math.inf, 0.0]), ValueError, "below infinity"),
         (lambda: ermin.Categorical(), TypeError, "exactly one of p and logits"),
         (lambda: ermin.Categorical([1j, 0]), TypeError, "p has dtype complex128"),
-        (lambda: ermin.Categorical(np.full(300, 1 / 300)).sample(3, dtype="i1"), ValueError, "cannot hold 300 classes"),
+        (
+            lambda: ermin.Categorical(np.full(300, 1 / 300)).sample(3, dtype="i1"),
+            ValueError,
+            "cannot hold 300 classes",
+        ),
         (lambda: ermin.Categorical([0.5, 0.5]).sample(3, dtype=bool), ValueError, "cannot hold 2 classes"),
         (lambda: ermin.Categorical([0.5, 0.5]).sample(3, dtype="S1"), TypeError, "dtype is"),
         (lambda: ermin.Categorical(np.full((2, 2), 0.5)).sample(3), ValueError, "cannot be broadcast"),
         (lambda: ermin.Categorical([0.5, 0.5]).log_prob([0, 2]), ValueError, r"x\[1\] is 2"),
         (lambda: ermin.Categorical([0.5, 0.5]).log_prob(-1), ValueError, "x is -1"),
         (lambda: ermin.Categorical([0.5, 0.5]).log_prob([0.0]), TypeError, "x has dtype float64"),
-        (lambda: ermin.Categorical([0.5, 0.5]).log_likelihood([0], sample_weight=[math.inf]), ValueError, "finite"),
+        (
+            lambda: ermin.Categorical([0.5, 0.5]).log_likelihood([0], sample_weight=[math.inf]),
+            ValueError,
+            "finite",
+        ),
         (lambda: ermin.Categorical.fit(np.empty(0, int)), ValueError, "n_classes is 0"),
         (lambda: ermin.Categorical.fit(np.empty(0, int), n_classes=2), ValueError, "at least one draw"),
         (lambda: ermin.Categorical.fit([0, 3], n_classes=2), ValueError, r"x\[1\] is 3"),

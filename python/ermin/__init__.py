@@ -12,8 +12,8 @@ from ermin._core import __version__
 if TYPE_CHECKING:
     from ermin.bernoulli import Bernoulli
     from ermin.categorical import Categorical
-    from ermin.estimates import Estimate, monte_carlo
     from ermin.divergences import cross_entropy, empirical_risk, entropy, kl_divergence
+    from ermin.estimates import Estimate, monte_carlo
     from ermin.files import load
     from ermin.losses import Huber, Quantile
     from ermin.metrics import (

@@ -135,14 +135,16 @@ def common_shape(first: tuple[int, ...], second: tuple[int, ...], name: str) -> 
     try:
         return np.broadcast_shapes(first, second)
     except ValueError:
-        raise ValueError(f"{name} has shape {second}, which does not go with the parameter's shape {first}") from None
+        raise ValueError(
+            f"{name} has shape {second}, which does not go with the parameter's shape {first}"
+        ) from None
 
 
 def size(size: int | Sequence[int]) -> tuple[int, ...]:
     """A shape, given as NumPy's `size`."""
     lengths = (size,) if hasattr(size, "__index__") else size
     try:
-        shape = tuple(operator.index(length) for length in lengths)  # type: ignore[union-attr]  # an error if not
+        shape = tuple(operator.index(length) for length in lengths)
     except TypeError:
         raise TypeError(f"size is {size!r}, but must be None, an int or a tuple of ints") from None
     if any(length < 0 for length in shape):

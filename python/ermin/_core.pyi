@@ -52,7 +52,6 @@ def fit(
     plan: tuple[int, int | None, float, str, bool],
     observe: Callable[..., tuple[bool, float]] | None,
 ) -> tuple[list[NDArray[np.float64]], int, str, BaseException | None]: ...
-
 def bernoulli_check(values: _Array, logits: bool) -> None: ...
 def bernoulli_sample(
     values: float | _Array,
@@ -116,6 +115,7 @@ def categorical_log_likelihood(
     sample_weight: NDArray[np.float64] | None,
     n_threads: int | None,
 ) -> float: ...
+
 @final
 class Shape:
     def __new__(cls, sizes: Sequence[int], activations: Sequence[str], output: str) -> Shape: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -61,7 +61,8 @@ class Bernoulli(Distribution):
             return
         self._logits = distributions.either(p, logits)
         name = "logits" if self._logits else "p"
-        given = _arrays.floats(p if logits is None else logits, name)
+        chosen: Any = logits if self._logits else p
+        given = _arrays.floats(chosen, name)
         _core.bernoulli_check(given, self._logits)
         self._given = given
         self._scalar = float(given.item()) if given.size == 1 else None
@@ -90,7 +91,9 @@ class Bernoulli(Distribution):
         """ln(p/(1 − p))."""
         if self._logits:
             return plain(self._given)
-        return plain(distributions.evaluate("ln", self._given) - distributions.evaluate("ln_1p", -self._given))
+        return plain(
+            distributions.evaluate("ln", self._given) - distributions.evaluate("ln_1p", -self._given)
+        )
 
     @property
     def mean(self) -> Any:
@@ -103,7 +106,7 @@ class Bernoulli(Distribution):
         p = self.p
         return p * (1 - p)
 
-    def _event_arrays(self) -> tuple[str, NDArray[Any]]:
+    def _event_arrays(self) -> tuple[Literal["p", "logits"], NDArray[Any]]:
         """Events 0 and 1 on a last axis: ("p", probabilities), or ("logits", logits)."""
         given = self._given
         if self._logits:
@@ -253,10 +256,8 @@ class Bernoulli(Distribution):
             return out
         return room
 
-    def log_prob(
-        self, x: ArrayLike, *, out: NDArray[Any] | None = None, n_threads: int | None = None
-    ) -> Any:
-        """ln P(x): ln p where x is 1, ln(1 − p) where it is 0.
+    def log_prob(self, x: ArrayLike, *, out: NDArray[Any] | None = None, n_threads: int | None = None) -> Any:
+        """Ln P(x): ln p where x is 1, ln(1 − p) where it is 0.
 
         Parameters
         ----------
@@ -437,7 +438,9 @@ class Bernoulli(Distribution):
         if axis is None:
             likelihood: Any = model.log_likelihood(tosses, sample_weight=weights)
         else:
-            logs = np.stack([model.log_prob(np.ones(np.shape(value))), model.log_prob(np.zeros(np.shape(value)))])
+            logs = np.stack(
+                [model.log_prob(np.ones(np.shape(value))), model.log_prob(np.zeros(np.shape(value)))]
+            )
             counts = np.stack([heads, tails])
             likelihood = np.where(counts > 0, counts, 0) * np.where(counts > 0, logs, 0)
             likelihood = likelihood.sum(axis=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -61,7 +61,8 @@ class Categorical(Distribution):
     def __init__(self, p: ArrayLike | None = None, *, logits: ArrayLike | None = None) -> None:
         self._logits = distributions.either(p, logits)
         name = "logits" if self._logits else "p"
-        given = _arrays.floats(p if logits is None else logits, name)
+        chosen: Any = logits if self._logits else p
+        given = _arrays.floats(chosen, name)
         if given.ndim == 0 or not 1 <= given.shape[-1] < _MOST_CLASSES:
             raise ValueError(f"{name} has shape {given.shape}, but must have classes on its last axis")
         tolerance = float(np.finfo(given.dtype).eps) ** 0.5
@@ -79,7 +80,7 @@ class Categorical(Distribution):
     @property
     def n_classes(self) -> int:
         """How many classes there are."""
-        return self._given.shape[-1]
+        return int(self._given.shape[-1])
 
     @property
     def p(self) -> NDArray[Any]:
@@ -92,10 +93,10 @@ class Categorical(Distribution):
 
     @property
     def logits(self) -> NDArray[Any]:
-        """ln p, or the logits as given."""
+        """Ln p, or the logits as given."""
         return plain(self._given if self._logits else distributions.evaluate("ln", self._given))  # type: ignore[no-any-return]  # as above
 
-    def _event_arrays(self) -> tuple[str, NDArray[Any]]:
+    def _event_arrays(self) -> tuple[Literal["p", "logits"], NDArray[Any]]:
         """Events on the last axis: ("p", probabilities), or ("logits", logits)."""
         return "logits" if self._logits else "p", self._given
 
@@ -188,10 +189,8 @@ class Categorical(Distribution):
         shape = _arrays.common_shape(self.shape, array.shape, "x")
         return np.ascontiguousarray(np.broadcast_to(array, shape), dtype=np.uint32), shape
 
-    def log_prob(
-        self, x: ArrayLike, *, out: NDArray[Any] | None = None, n_threads: int | None = None
-    ) -> Any:
-        """ln P(x).
+    def log_prob(self, x: ArrayLike, *, out: NDArray[Any] | None = None, n_threads: int | None = None) -> Any:
+        """Ln P(x).
 
         Parameters
         ----------
@@ -358,8 +357,8 @@ class Categorical(Distribution):
             raise ValueError(f"n_classes is {k}, but must be at least 1, and x must hold at least one draw")
         classes, shape = cls(np.full(k, 1 / k))._classes(array)
         weights = distributions.weights(sample_weight, shape)
-        axes = range(len(shape)) if axis is None else np.atleast_1d(axis)
-        axes = [int(a) % max(1, len(shape)) for a in axes]
+        given: Any = range(len(shape)) if axis is None else np.atleast_1d(axis)
+        axes = [int(a) % max(1, len(shape)) for a in given]
         kept = tuple(length for i, length in enumerate(shape) if i not in axes)
         counts = _count(classes, weights, axes, kept, k)
         more = np.zeros(k) if prior is None else _arrays.floats(prior, "prior", np.float64) - 1

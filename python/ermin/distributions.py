@@ -67,11 +67,15 @@ class Distribution:
 
 
 def check_positions(start: int, n: int) -> None:
+    """Refuses draws outside a stream."""
     if start < 0 or start + n > END:
-        raise ValueError(f"start is {start}, but must be at least 0, and start + the number of draws at most 2⁶³")
+        raise ValueError(
+            f"start is {start}, but must be at least 0, and start + the number of draws at most 2⁶³"
+        )
 
 
 def threads(n_threads: int | None, n: int) -> int | None:
+    """How many threads n draws may use; None leaves it to the native module."""
     return 1 if n_threads is None and n < SMALL else _arrays.thread_count(n_threads)
 
 
@@ -115,4 +119,5 @@ def plain(x: Any) -> Any:
 
 
 def shown(given: NDArray[Any]) -> str:
+    """A parameter in a representation: short."""
     return repr(given.item()) if given.ndim == 0 else np.array2string(given, separator=", ", threshold=10)

@@ -121,7 +121,9 @@ class Estimate:
             half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
             low, high = np.where(p == 0, 0.0, centre - half), np.where(p == 1, 1.0, centre + half)
         else:
-            low, high = _beta_interval(p * n, (1 - p) * n, (1 - level) / 2, 0.5 if method == "jeffreys" else 0)
+            low, high = _beta_interval(
+                p * n, (1 - p) * n, (1 - level) / 2, 0.5 if method == "jeffreys" else 0
+            )
         return _plain(low), _plain(high)
 
 
@@ -150,9 +152,7 @@ _CHUNK = 1 << 20
 """Numbers drawn at a time, at most."""
 
 
-def monte_carlo(
-    f: Callable[[Any], Any], distribution: Sampled, n: int, *, rng: RngLike = None
-) -> Estimate:
+def monte_carlo(f: Callable[[Any], Any], distribution: Sampled, n: int, *, rng: RngLike = None) -> Estimate:
     """The mean of f over n draws, in place of the expectation under the distribution.
 
     Parameters
@@ -186,7 +186,9 @@ def monte_carlo(
         raise ValueError(f"n is {n}, but must be at least 1")
     key: Any = rng if isinstance(rng, int) else _arrays.seed(rng)
     at_once = max(1, _CHUNK // max(1, math.prod(distribution.shape)))
-    done, mean, squares = 0, None, None
+    done = 0
+    mean: Any = None
+    squares: Any = None
     while done < n:
         m = min(at_once, n - done)
         draws = distribution.sample(
@@ -194,19 +196,18 @@ def monte_carlo(
         )
         values = np.asarray(f(draws), dtype=np.float64)
         if values.ndim == 0 or len(values) != m:
-            raise ValueError(f"f returned shape {values.shape} for {m} draws, but must return a value for each")
+            raise ValueError(
+                f"f returned shape {values.shape} for {m} draws, but must return a value for each"
+            )
         # Chan, Golub and LeVeque 1979: means and sums of squares of parts.
         here = values.sum(axis=0) / m
         deviation = ((values - here) ** 2).sum(axis=0)
-        if mean is None or squares is None:
+        if mean is None:
             mean, squares = here, deviation
         else:
             apart = here - mean
             mean = mean + apart * (m / (done + m))
             squares = squares + deviation + apart * apart * (done * m / (done + m))
         done += m
-    if n > 1:
-        error = np.sqrt(squares / (n - 1) / n)
-    else:
-        error = np.full(np.shape(mean), np.nan)
+    error = np.sqrt(squares / (n - 1) / n) if n > 1 else np.full(np.shape(mean), np.nan)
     return Estimate(_plain(np.asarray(mean)), None, n, _plain(error), None)
