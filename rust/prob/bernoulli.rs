@@ -740,7 +740,7 @@ mod tests {
         assert_eq!(Fraction::of(0.75).digits(0), 0b11 << 62);
         assert_eq!(Fraction::of(5e-324), Fraction { mantissa: 1, places: 1074 });
         assert_eq!(Fraction::of(5e-324).digits(1074 - 64), 1);
-        for p in [0.3, 1e-300, 1.0 - 2f64.powi(-53), 3e-310] {
+        for p in [0.3, 1e-300, 1.0 - f64::EPSILON / 2.0, 3e-310] {
             let (mut rest, fraction) = (p, Fraction::of(p));
             for word in 0..18 {
                 for i in 0..64 {

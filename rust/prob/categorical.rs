@@ -116,7 +116,7 @@ impl<T: Real> Kernel for Softmax<'_, T> {
     fn run<S: Simd>(self) {
         let (_, sum) = exponentials::<S, T>(self.logits, self.to);
         for p in self.to {
-            *p = *p / sum;
+            *p /= sum;
         }
     }
 }
@@ -138,7 +138,7 @@ fn fixed(p: f64) -> u128 {
 /// ⌊word·total / 2⁶⁴⌋ for a total below 2¹²⁸ − 2⁶⁴.
 fn scaled(word: u64, total: u128) -> u128 {
     let word = u128::from(word);
-    word * (total >> 64) + (word * (total & u128::from(u64::MAX)) >> 64)
+    word * (total >> 64) + ((word * (total & u128::from(u64::MAX))) >> 64)
 }
 
 /// The first class whose cumulative weight exceeds the word's share of the total.
@@ -175,7 +175,7 @@ impl Table {
             let (mut quotient, mut rest) = (0u128, cumulative);
             for bits in [24, 24, 16] {
                 rest <<= bits;
-                quotient = quotient << bits | rest / total;
+                quotient = (quotient << bits) | (rest / total);
                 rest %= total;
             }
             let above = quotient + u128::from(rest > 0);
@@ -498,8 +498,8 @@ mod tests {
         let table = Table::new(&p).unwrap();
         let mut before = -1i128;
         for (last, p) in table.last.iter().zip(p) {
-            let share = (i128::from(*last) - before) as f64 / 2f64.powi(64);
-            assert!((share - p).abs() <= 2f64.powi(-53), "{share} {p}");
+            let share = (i128::from(*last) - before) as f64 / (1u128 << 64) as f64;
+            assert!((share - p).abs() <= f64::EPSILON / 2.0, "{share} {p}");
             before = i128::from(*last);
         }
     }

@@ -109,7 +109,7 @@ pub struct Model<'a, T> {
 
 /// Looks at every value: probabilities are from 0 to 1, logits not NaN.
 pub fn check<T: Real>(argument: &'static str, values: &[T], logits: bool) -> Result<()> {
-    let right = |value: T| if logits { value == value } else { value >= T::ZERO && value <= T::ONE };
+    let right = |value: T| if logits { !value.f64().is_nan() } else { value >= T::ZERO && value <= T::ONE };
     // Chunks without a branch inside; then the place of the first that is wrong.
     for (i, chunk) in values.chunks(CHUNK).enumerate() {
         if !chunk.iter().fold(true, |all, value| all & right(*value)) {
