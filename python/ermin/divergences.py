@@ -367,6 +367,9 @@ class _Operand(NamedTuple):
         return self.array, self.axis, self.logits, self.tolerance, self.name
 
 
+_TOLERANCES = {np.dtype(t).itemsize: math.sqrt(np.finfo(t).eps) for t in (np.float16, np.float32, np.float64)}
+"""How far a row's sum may be from 1, by the bytes of a float."""
+_TINY = {single: float(np.finfo(np.float32 if single else np.float64).tiny) for single in (True, False)}
 _NATIVE = frozenset(np.dtype(code) for code in "?bhilqBHILQfd")
 
 
@@ -392,8 +395,8 @@ def _operand(x: Distribution, name: str, axis: int) -> _Operand:
     place %= array.ndim
     if place != array.ndim - 1:
         array = np.moveaxis(array, place, -1)
-    precision = np.finfo(dtype).eps if dtype.kind == "f" and dtype.itemsize <= 8 else np.finfo(np.float64).eps
-    return _Operand(array, place, logits, single, math.sqrt(precision), name)
+    tolerance = _TOLERANCES.get(dtype.itemsize, _TOLERANCES[8]) if dtype.kind == "f" else _TOLERANCES[8]
+    return _Operand(array, place, logits, single, tolerance, name)
 
 
 def _broadcast(first: _Operand, second: _Operand | None) -> tuple[tuple[int, ...], int]:
@@ -464,8 +467,7 @@ def _plan(
     if not known:
         raise ValueError(f'validate is {validate!r}, but must be True, False or "normalize"')
     if eps is None:
-        finfo = np.finfo(np.float32 if single else np.float64)
-        eps = 1e-12 if zero == "smooth" else float(finfo.tiny)
+        eps = 1e-12 if zero == "smooth" else _TINY[single]
     elif zero not in ("clip", "smooth"):
         raise ValueError(
             f'eps is {eps!r}, but zero={zero!r} has no use for it: it goes with "clip" and "smooth"'

@@ -241,6 +241,8 @@ impl<T: Format> State<T> {
         let judged = problem.validation != Validation::Nothing;
         let look = judged && (logits || problem.validation == Validation::Normalize || smoothing.is_some());
 
+        // A chunk of a single row has its sums from that loop. Which rows do depends on their length alone.
+        let fused = 2 * piece.n > CHUNK && !look;
         let place = (rows, events, whole);
         prepare(problem, p, &mut self.p, &mut self.scratch, None, look, place)?;
         if let Some(q) = model {
@@ -261,8 +263,13 @@ impl<T: Format> State<T> {
             None => room(&mut self.terms, n)?,
         };
         let floor = problem.floor::<T>();
+        let mut sums = None;
         let flagged = match (p_values, q_values.unwrap_or(p_values)) {
-            (Values::Plain(p), Values::Plain(q)) => of_probabilities(problem.quantity, floor, terms, p, q),
+            (Values::Plain(p), Values::Plain(q)) => {
+                let seen = of_probabilities(problem.quantity, floor, terms, p, q);
+                sums = Some(seen.sums).filter(|_| fused);
+                seen.unusual
+            }
             (p, q) => {
                 of_logarithms(problem.quantity, floor, terms, p, q);
                 true
@@ -281,9 +288,9 @@ impl<T: Format> State<T> {
         }
         // The operands are in the cache now: their sums cost little.
         let [term_lanes, p_lanes, q_lanes] = &mut self.lanes;
-        add_up(problem, p, &mut self.p, p_lanes, place)?;
+        add_up(problem, p, &mut self.p, p_lanes, sums.map(|[p, _]| p), place)?;
         if let Some(q) = model {
-            add_up(problem, q, &mut self.q, q_lanes, place)?;
+            add_up(problem, q, &mut self.q, q_lanes, sums.map(|[_, q]| q), place)?;
         }
         if termwise {
             if problem.divisor != 1.0 {
@@ -323,7 +330,7 @@ impl<T: Format> State<T> {
                 let events = from..n.min(from + CHUNK);
                 let place = (&rows, &events, whole);
                 prepare(problem, q, &mut self.q, &mut self.scratch, None, judged, place)?;
-                add_up(problem, q, &mut self.q, &mut lanes, place)?;
+                add_up(problem, q, &mut self.q, &mut lanes, None, place)?;
                 from += CHUNK;
             }
             if !whole && problem.validation == Validation::Sums {
@@ -482,12 +489,20 @@ fn add_up<T: Format>(
     operand: &Operand,
     buffer: &mut Buffer<T>,
     lanes: &mut Running,
+    known: Option<f64>,
     (rows, events, whole): (&Range<usize>, &Range<usize>, bool),
 ) -> Result<()> {
     if problem.validation != Validation::Sums || operand.logits {
         return Ok(());
     }
     let x = raw(operand, &buffer.raw, rows, events);
+    if let Some(sum) = known {
+        if whole {
+            return problem.check_sums(operand, rows.start, &[sum]);
+        }
+        lanes.add(&[sum]);
+        return Ok(());
+    }
     if !whole {
         lanes.add(x);
         return Ok(());

@@ -1,10 +1,10 @@
 //! How far P~ is from Q: entropy, cross-entropy and Kullback-Leibler divergence of rows of events, and the mean of
-//! the divergences, which is the empirical risk. The one room where 0·ln 0 and p·ln(p/0) are decided.
+//! the divergences, which is the empirical risk. What happens at q = 0 < p is a named policy.
 //!
-//! The data are streamed once. Pieces (whole rows, or fixed parts of a long one) may be taken by any thread; within a
-//! piece, chunks that fit the first-level cache pass by: terms of the chunk as if there were no rows, then the rows'
-//! sums, so that a million short rows cost what one long row does. Only rows longer than a piece that have to be
-//! divided by their sum, or are logits, are read twice.
+//! The data are streamed once. Pieces (whole rows, or fixed parts of a long one) may be taken by any thread; in a piece,
+//! chunks that fit the first-level cache pass by: the terms of a chunk as if there were no rows, then the rows' sums, so
+//! that a million short rows cost about what one long row does. Only rows longer than a chunk that are logits, or are to
+//! be divided by their sum, are read twice.
 
 use super::chunks::{CHUNK, Partial, Piece, Place, Scale};
 use crate::error::{Error, Result};
