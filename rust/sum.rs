@@ -60,17 +60,19 @@ impl<S: Simd> Lanes<S> {
     #[inline(always)]
     pub fn add<T: Real>(&mut self, x: &[T]) {
         let mut groups = x.chunks_exact(GROUP);
-        for group in &mut groups {
-            let mut halves = [[S::F64::splat(0.0); 2]; GROUP / 16];
-            for (half, x) in halves.iter_mut().zip(group.chunks_exact(16)) {
-                *half = T::sixteen::<S>(x);
-            }
-            self.add_group(halves);
+        for x in &mut groups {
+            let (a, b) = (T::sixteen::<S>(&x[..16]), T::sixteen::<S>(&x[16..32]));
+            let (c, d) = (T::sixteen::<S>(&x[32..48]), T::sixteen::<S>(&x[48..64]));
+            self.add_group([a, b, c, d]);
         }
         let rest = groups.remainder();
         if !rest.is_empty() {
             let mut halves = [[S::F64::splat(0.0); 2]; GROUP / 16];
             for (half, x) in halves.iter_mut().zip(rest.chunks(16)) {
+                if x.len() == 16 {
+                    *half = T::sixteen::<S>(x);
+                    continue;
+                }
                 let mut lanes = [T::ZERO; 16];
                 lanes[..x.len()].copy_from_slice(x);
                 *half = T::sixteen::<S>(&lanes);

@@ -60,8 +60,8 @@ def entropy(
     terms : bool, default=False
         Give −p·ln p event by event, not their sum.
     validate : bool or "normalize", default=True
-        True: rows must be finite, at least 0, and sum to 1 within √eps of their dtype. "normalize" divides them by their
-        sum. False: nothing is looked at; what is no finite number ≥ 0 gives NaN.
+        True: rows must be finite, at least 0, and sum to 1 within √eps of their dtype. "normalize" divides them by
+        their sum. False: nothing is looked at; what is no finite number ≥ 0 gives NaN.
     out : numpy.ndarray, optional
         Where the result goes, of its shape and dtype. After an error its content is undefined.
     n_threads : int, optional
@@ -157,9 +157,9 @@ def kl_divergence(
     axis : int, default=-1
         The axis of events, in each array. A one-dimensional array is one distribution.
     zero : {"inf", "clip", "smooth", "raise"}, default="inf"
-        What happens where p > 0 and q = 0. "inf": the mathematics, +∞. "clip": q is at least `eps`, a tiny value in place
-        of 0. "smooth": q becomes (q + eps)/(1 + n_events·eps). "raise": a ValueError names the first such event. Where
-        p = 0 a term is 0, whatever q.
+        What happens where p > 0 and q = 0. "inf": the mathematics, +∞. "clip": q is at least `eps`, a tiny value
+        in place of 0. "smooth": q becomes (q + eps)/(1 + n_events·eps). "raise": a ValueError names the first such
+        event. Where p = 0 a term is 0, whatever q.
     eps : float greater than 0, optional
         For "clip" (at most 1; default ``finfo(dtype).tiny``) and "smooth" (default 1e-12).
     base : float greater than 1, optional
@@ -167,8 +167,8 @@ def kl_divergence(
     terms : bool, default=False
         Give p·ln p − p·ln q event by event, not their sum.
     validate : bool or "normalize", default=True
-        True: rows must be finite, at least 0, and sum to 1 within √eps of their dtype. "normalize" divides them by their
-        sum. False: nothing is looked at; an event where p or q is no finite number ≥ 0 gives NaN.
+        True: rows must be finite, at least 0, and sum to 1 within √eps of their dtype. "normalize" divides them by
+        their sum. False: nothing is looked at; an event where p or q is no finite number ≥ 0 gives NaN.
     out : numpy.ndarray, optional
         Where the result goes, of its shape and dtype. After an error its content is undefined.
     n_threads : int, optional
@@ -177,8 +177,8 @@ def kl_divergence(
     Returns
     -------
     numpy scalar, or numpy.ndarray of the broadcast shape without `axis` (or with it, for `terms`)
-        With validation at least 0: where rounding, a row's sum beside 1 or clipping makes the sum of the terms negative,
-        0 takes its place. KL(p ‖ p) is exactly 0.
+        With validation at least 0: where rounding, a row's sum beside 1 or clipping makes the sum of the terms
+        negative, 0 takes its place. KL(p ‖ p) is exactly 0.
 
     Raises
     ------
@@ -211,7 +211,10 @@ def kl_divergence(
         and axis == -1
         and zero == "inf"
         and validate is True
-        and base is eps is out is n_threads is None
+        and base is None
+        and eps is None
+        and out is None
+        and n_threads is None
         and terms is False
         and p.dtype is _FLOAT64
     ):
@@ -282,7 +285,7 @@ def empirical_risk(
     if terms:
         _weights(sample_weight, _broadcast(first, second)[0])
         return _compute("kl_divergence", first, second, axis, zero, eps, base, True, validate, out, n_threads)
-    front, n_events = _broadcast(first, second)
+    front, _ = _broadcast(first, second)
     single = first.single and second.single
     plan = _plan(zero, eps, base, validate, single)
     weights = _weights(sample_weight, front)
@@ -364,6 +367,9 @@ class _Operand(NamedTuple):
         return self.array, self.axis, self.logits, self.tolerance, self.name
 
 
+_TOLERANCES = {np.dtype(t).itemsize: math.sqrt(np.finfo(t).eps) for t in (np.float16, np.float32, np.float64)}
+"""How far a row's sum may be from 1, by the bytes of a float."""
+_TINY = {single: float(np.finfo(np.float32 if single else np.float64).tiny) for single in (True, False)}
 _NATIVE = frozenset(np.dtype(code) for code in "?bhilqBHILQfd")
 
 
@@ -389,8 +395,8 @@ def _operand(x: Distribution, name: str, axis: int) -> _Operand:
     place %= array.ndim
     if place != array.ndim - 1:
         array = np.moveaxis(array, place, -1)
-    precision = np.finfo(dtype).eps if dtype.kind == "f" and dtype.itemsize <= 8 else np.finfo(np.float64).eps
-    return _Operand(array, place, logits, single, math.sqrt(precision), name)
+    tolerance = _TOLERANCES.get(dtype.itemsize, _TOLERANCES[8]) if dtype.kind == "f" else _TOLERANCES[8]
+    return _Operand(array, place, logits, single, tolerance, name)
 
 
 def _broadcast(first: _Operand, second: _Operand | None) -> tuple[tuple[int, ...], int]:
@@ -443,10 +449,7 @@ def _compute(
     shape = (*front[:place], n_events, *front[place:]) if terms else front
     given = _out(out, shape, single, (first,) if second is None else (first, second))
     result = np.empty(shape, _FLOAT32 if single else _FLOAT64) if given is None else given
-    if terms:
-        target = result if place == len(front) else np.moveaxis(result, place, -1)
-    else:
-        target = result[..., None]
+    target = np.moveaxis(result, place, -1) if terms else result[..., None]
     _core.divergence(
         quantity, first.core, None if second is None else second.core, front, plan, target, bool(terms), None,
         single, _arrays.thread_count(n_threads),
@@ -464,10 +467,11 @@ def _plan(
     if not known:
         raise ValueError(f'validate is {validate!r}, but must be True, False or "normalize"')
     if eps is None:
-        finfo = np.finfo(np.float32 if single else np.float64)
-        eps = 1e-12 if zero == "smooth" else float(finfo.tiny)
+        eps = 1e-12 if zero == "smooth" else _TINY[single]
     elif zero not in ("clip", "smooth"):
-        raise ValueError(f'eps is {eps!r}, but zero={zero!r} has no use for it: it goes with "clip" and "smooth"')
+        raise ValueError(
+            f'eps is {eps!r}, but zero={zero!r} has no use for it: it goes with "clip" and "smooth"'
+        )
     eps = _number(eps, "eps")
     if not 0 < (np.float32(eps) if single else eps) < math.inf or (zero == "clip" and eps > 1):
         need = "positive and at most 1" if zero == "clip" else "positive and finite"
@@ -525,7 +529,7 @@ def _out(
 
 def _overlap(a: NDArray[Any], b: NDArray[Any]) -> bool:
     try:
-        return np.shares_memory(a, b, max_work=10_000)
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]  # NumPy takes any number
     except np.exceptions.TooHardError:
         return True
 

@@ -1,7 +1,7 @@
 //! What rows of numbers go through on their way to terms, a chunk at a time.
 
 use super::terms::Format;
-use crate::math::{exp, ln};
+use crate::math::{exp, ln_1p};
 use crate::simd::{Kernel, Mask, Simd, Vector, dispatch};
 
 /// A kernel and the function that runs it at the level in force.
@@ -54,39 +54,38 @@ kernel!(
     }
 );
 
-kernel!(
-    /// The largest element, NaN left out; −∞ if there is none.
-    Largest largest<T, S>(x: &'a [T]) -> T {
-        let least = -T::INFINITY;
-        let mut most = T::Vector::<S>::splat(least);
-        for x in x.chunks(T::LANES) {
-            // NaN in the first gives the second.
-            most = T::Vector::<S>::from_partial(x, least).max(most);
+/// The largest element, NaN left out; −∞ if there is none.
+#[inline(always)]
+fn largest<T: Format, S: Simd>(x: &[T]) -> T {
+    let least = -T::INFINITY;
+    let mut largest = least;
+    if x.len() < 4 * T::LANES {
+        for x in x {
+            largest = if *x > largest { *x } else { largest };
         }
-        let mut lanes = [least; 16];
-        most.copy_to(&mut lanes);
-        let mut largest = least;
-        for lane in lanes {
-            largest = if lane > largest { lane } else { largest };
-        }
-        largest
+        return largest;
     }
-);
+    let mut most = T::Vector::<S>::splat(least);
+    for x in x.chunks(T::LANES) {
+        // NaN in the first gives the second.
+        most = T::Vector::<S>::from_partial(x, least).max(most);
+    }
+    let mut lanes = [least; 16];
+    most.copy_to(&mut lanes);
+    for lane in lanes {
+        largest = if lane > largest { lane } else { largest };
+    }
+    largest
+}
 
 kernel!(
-    /// Rows of `n` less their largest elements, which go to `shifts`; and the exponentials of that.
+    /// Rows of `n` less their largest elements, which go to `shifts`; and the exponentials of that, but 0 for one of the
+    /// largest: 1 + the rest may be 1, while ln(1 + rest) is not 0.
     Shift shift<T, S>(
         shifted: &'a mut [T], exponentials: &'a mut [T], shifts: &'a mut [f64], x: &'a [T], n: usize
     ) -> () {
         for ((x, to), shift) in x.chunks_exact(n).zip(shifted.chunks_exact_mut(n)).zip(shifts) {
-            let mut most = -T::INFINITY;
-            if n < 4 * T::LANES {
-                for x in x {
-                    most = if *x > most { *x } else { most };
-                }
-            } else {
-                most = Largest(x, std::marker::PhantomData).run::<S>();
-            }
+            let most = largest::<T, S>(x);
             *shift = most.f64();
             for (to, x) in to.iter_mut().zip(x) {
                 *to = *x - most;
@@ -95,24 +94,22 @@ kernel!(
         for (to, x) in exponentials.chunks_mut(T::LANES).zip(shifted.chunks(T::LANES)) {
             exp(T::Vector::<S>::from_partial(x, T::ZERO)).copy_to_partial(to);
         }
-    }
-);
-
-kernel!(
-    /// exp(x − shift)
-    Exponential exponential<T, S>(to: &'a mut [T], x: &'a [T], shift: T) -> () {
-        let shift = T::Vector::<S>::splat(shift);
-        for (to, x) in to.chunks_mut(T::LANES).zip(x.chunks(T::LANES)) {
-            exp(T::Vector::<S>::from_partial(x, T::ZERO) - shift).copy_to_partial(to);
+        for (shifted, exponentials) in shifted.chunks_exact(n).zip(exponentials.chunks_exact_mut(n)) {
+            for (shifted, exponential) in shifted.iter().zip(exponentials) {
+                if *shifted == T::ZERO {
+                    *exponential = T::ZERO;
+                    break;
+                }
+            }
         }
     }
 );
 
 kernel!(
-    /// ln x, in place.
-    Logarithm logarithm<T, S>(x: &'a mut [T]) -> () {
+    /// ln(1 + x), in place.
+    LogOnePlus log_one_plus<T, S>(x: &'a mut [T]) -> () {
         for x in x.chunks_mut(T::LANES) {
-            ln(T::Vector::<S>::from_partial(x, T::ONE)).copy_to_partial(x);
+            ln_1p(T::Vector::<S>::from_partial(x, T::ONE)).copy_to_partial(x);
         }
     }
 );

@@ -2,6 +2,7 @@
 
 pub mod bernoulli;
 pub mod categorical;
+mod chunks;
 pub mod divergence;
 mod elementwise;
 pub mod likelihood;

@@ -110,15 +110,23 @@ const ENTROPY: u8 = 0;
 const CROSS_ENTROPY: u8 = 1;
 const DIVERGENCE: u8 = 2;
 
+/// What was seen on the way.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// Whether there was anything out of the ordinary: a zero of q alone, a denormal, huge, negative or no number.
+    pub unusual: bool,
+    /// The sums of p and q, as exact as a chunk's number of additions in T allows.
+    pub sums: [f64; 2],
+}
+
 /// The terms of probabilities; `floor` is the least that q counts as. (For the entropy q is not looked at.)
-/// Returns whether there was anything out of the ordinary: a zero of q alone, a denormal, huge, negative or no number.
 pub fn of_probabilities<T: Format>(
     quantity: Quantity,
     floor: Option<T>,
     out: &mut [T],
     p: &[T],
     q: &[T],
-) -> bool {
+) -> Seen {
     dispatch(OfProbabilities { quantity, floor, out, p, q })
 }
 
@@ -131,21 +139,22 @@ struct OfProbabilities<'a, T> {
 }
 
 impl<T: Format> Kernel for OfProbabilities<'_, T> {
-    type Output = bool;
+    type Output = Seen;
     #[inline(always)]
-    fn run<S: Simd>(self) -> bool {
+    fn run<S: Simd>(self) -> Seen {
         let OfProbabilities { quantity, floor, out, p, q } = self;
         macro_rules! each {
             ($($pattern:pat => $q:ident $clip:literal,)*) => {
                 match (quantity, floor) {
                     $($pattern => {
                         let floor = floor.unwrap_or(T::ZERO);
+                        let mut seen = run::<T, S, $q, $clip, false>(floor, out, p, q);
                         // The first loop needs a normal floor.
-                        let again = ($clip && floor < T::TINY) || run::<T, S, $q, $clip, false>(floor, out, p, q);
-                        if again {
+                        seen.unusual |= $clip && floor < T::TINY;
+                        if seen.unusual {
                             run::<T, S, $q, $clip, true>(floor, out, p, q);
                         }
-                        again
+                        seen
                     })*
                 }
             };
@@ -166,9 +175,10 @@ fn run<T: Format, S: Simd, const QUANTITY: u8, const CLIP: bool, const CAREFUL: 
     out: &mut [T],
     p: &[T],
     q: &[T],
-) -> bool {
+) -> Seen {
     let floor = T::Vector::<S>::splat(floor);
-    let mut flags = T::Vector::<S>::splat(T::ZERO);
+    let zero = T::Vector::<S>::splat(T::ZERO);
+    let (mut flags, mut sums) = (zero, [zero; 2]);
     let n = out.len();
     let q = if QUANTITY == ENTROPY { &p[..n] } else { &q[..n] };
     let whole = n - n % T::LANES;
@@ -178,32 +188,41 @@ fn run<T: Format, S: Simd, const QUANTITY: u8, const CLIP: bool, const CAREFUL: 
         let term = if CAREFUL {
             careful::<_, QUANTITY, CLIP>(floor, p, q)
         } else {
-            ordinary::<_, QUANTITY, CLIP>(floor, &mut flags, p, q)
+            ordinary::<_, QUANTITY, CLIP>(floor, &mut flags, &mut sums, p, q)
         };
         term.copy_to(out);
     }
     if whole < n {
-        let p = T::Vector::<S>::from_partial(&p[whole..n], T::ONE);
-        let q = T::Vector::<S>::from_partial(&q[whole..n], T::ONE);
+        let p = T::Vector::<S>::from_partial(&p[whole..n], T::ZERO);
+        let q = T::Vector::<S>::from_partial(&q[whole..n], T::ZERO);
         let term = if CAREFUL {
             careful::<_, QUANTITY, CLIP>(floor, p, q)
         } else {
-            ordinary::<_, QUANTITY, CLIP>(floor, &mut flags, p, q)
+            ordinary::<_, QUANTITY, CLIP>(floor, &mut flags, &mut sums, p, q)
         };
         term.copy_to_partial(&mut out[whole..]);
     }
     // The signs' bits of `flags` count; brought down to the lowest place they make denormals.
-    let flags = flags.bits_shr(8 * size_of::<T>() as i32 - 1);
-    T::Vector::<S>::splat(T::ZERO).lt(flags).any()
+    let flagged = zero.lt(flags.bits_shr(8 * size_of::<T>() as i32 - 1)).any();
+    // A sum of positive numbers is beyond HIGH, or none, if one of them is.
+    let high = T::Vector::<S>::splat(T::HIGH);
+    let large = sums[0].le(high).and(sums[1].le(high)).not().any();
+    Seen { unusual: flagged || large, sums: [sums[0].fold().f64(), sums[1].fold().f64()] }
 }
 
 /// The terms where all is as usual; where it is not, a sign's bit is set in `flags`.
 #[inline(always)]
-fn ordinary<V: Vector, const QUANTITY: u8, const CLIP: bool>(floor: V, flags: &mut V, p: V, q: V) -> V
+fn ordinary<V: Vector, const QUANTITY: u8, const CLIP: bool>(
+    floor: V,
+    flags: &mut V,
+    sums: &mut [V; 2],
+    p: V,
+    q: V,
+) -> V
 where
     V::Scalar: Format,
 {
-    let (low, high) = (V::splat(V::Scalar::LOW), V::splat(V::Scalar::HIGH));
+    let low = V::splat(V::Scalar::LOW);
     let tiny = V::splat(V::Scalar::TINY);
     let b = match QUANTITY {
         ENTROPY => p.max(tiny),
@@ -215,9 +234,14 @@ where
     // The sum with 0 makes −0 a 0.
     let term = p.mul_add(log_ratio(a, b, None), V::splat(V::Scalar::ZERO));
 
-    // Differences of representations have the sign's bit set where a positive number is beyond a bound.
-    let outside = p.or(high.bits_sub(p));
-    let outside = if QUANTITY == ENTROPY { outside } else { outside.or(q).or(high.bits_sub(q)) };
+    sums[0] = sums[0] + p;
+    let mut negative = p;
+    if QUANTITY != ENTROPY {
+        sums[1] = sums[1] + q;
+        negative = negative.or(q);
+    }
+    *flags = flags.or(negative);
+    // A difference of representations has the sign's bit set where a positive number is below a bound.
     let small = match (QUANTITY, CLIP) {
         (ENTROPY, _) => Some(p.bits_sub(tiny)),
         (CROSS_ENTROPY, true) => None,
@@ -225,7 +249,6 @@ where
         (_, true) => Some(p.bits_sub(low)),
         (_, false) => Some(p.bits_sub(low).or(q.bits_sub(tiny))),
     };
-    *flags = flags.or(outside);
     if let Some(small) = small {
         // One less than 0 has every bit set: p = 0 needs nothing of q, nor of itself.
         let zero = p.bits_sub(V::splat(V::Scalar::STEP));
