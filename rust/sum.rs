@@ -158,6 +158,7 @@ impl<T: Real> Kernel for Rows<'_, T> {
 }
 
 /// The sums of rows of `n` elements, one after another.
+#[allow(clippy::reversed_empty_ranges, reason = "short rows have fewer steps")]
 #[inline(always)]
 pub fn rows<T: Real, S: Simd>(x: &[T], n: usize, sums: &mut [f64]) {
     macro_rules! by_halves {
@@ -182,8 +183,8 @@ pub fn rows<T: Real, S: Simd>(x: &[T], n: usize, sums: &mut [f64]) {
                         for i in 0..QUARTER / 2 {
                             terms[i] += terms[EIGHTH + i];
                         }
-                        if EIGHTH > 1 {
-                            terms[0] += terms[1];
+                        for i in 0..EIGHTH / 2 {
+                            terms[i] += terms[1 + i];
                         }
                         *sum = terms[0];
                     }
