@@ -97,14 +97,15 @@ kernel!(
                         for ((x, to), (shift, ties)) in rows {
                             let mut largest = [T::ZERO; $K];
                             largest.copy_from_slice(x);
-                            let mut m: usize = $K;
-                            while m > 1 {
-                                let half = m.div_ceil(2);
-                                for i in 0..m / 2 {
+                            // Constants, so that every step is unrolled.
+                            const HALF: usize = usize::div_ceil($K, 2);
+                            const QUARTER: usize = HALF.div_ceil(2);
+                            const EIGHTH: usize = QUARTER.div_ceil(2);
+                            for (n, half) in [($K, HALF), (HALF, QUARTER), (QUARTER, EIGHTH), (EIGHTH, 1)] {
+                                for i in 0..n / 2 {
                                     let other = largest[half + i];
                                     largest[i] = if other > largest[i] { other } else { largest[i] };
                                 }
-                                m = half;
                             }
                             let mut equal = 0;
                             for i in 0..$K {
