@@ -3,7 +3,7 @@
 A test is a pair of functions: ``count`` makes an array of counts from a chunk of words, which add up over chunks;
 ``judge`` makes p-values of the total. Words come from five sequences: one stream; the beginnings of its blocks, which
 the counter-based function keys; the streams of neighbouring seeds, of neighbouring indices and of all purposes,
-interleaved word by word. Where PractRand's ``RNG_test`` or ``dieharder`` is installed, they get the sequences, too.
+interleaved word by word. With ``--programs``, PractRand's ``RNG_test`` and ``dieharder`` get them, too.
 """
 
 import argparse
@@ -221,6 +221,12 @@ def battery(sequence, chunks):
 
 
 # ------------------------------------------------------------------------------------------------------ the program
+PROGRAMS = {
+    "RNG_test": ["stdin64", "-tlmin", "1GB", "-tlmax", "16GB"],
+    "dieharder": ["-a", "-g", "200", "-k", "2", "-Y", "1"],
+}
+
+
 def write(sequence, n_bytes):
     """The sequence on the standard output, until the reader has had enough."""
     try:
@@ -246,6 +252,9 @@ def main():
     parser.add_argument("--raw", choices=SEQUENCES, help="write this sequence to the standard output")
     parser.add_argument("--words", type=float, default=2e9, help="64-bit words of each sequence (2e9)")
     parser.add_argument("--only", choices=SEQUENCES, help="one sequence instead of all")
+    parser.add_argument(
+        "--programs", action="store_true", help="run RNG_test and dieharder, too, if installed"
+    )
     arguments = parser.parse_args()
     if arguments.raw:
         write(SEQUENCES[arguments.raw], 1 << 50)
@@ -263,10 +272,7 @@ def main():
                 f"  {test:18} {'passed' if good else 'FAILED'}  p = {' '.join(f'{x:.3g}' for x in p)}",
                 flush=True,
             )
-        for program, options in (
-            ("RNG_test", ["stdin64", "-tlmax", "16GB"]),
-            ("dieharder", ["-a", "-g", "200", "-k", "2", "-Y", "1"]),
-        ):
+        for program, options in PROGRAMS.items() if arguments.programs else ():
             if shutil.which(program):
                 passed &= external(name, [program, *options])
     return 0 if passed else 1
