@@ -171,7 +171,7 @@ def test_bad_input():
 
 
 def test_a_permutation_is_uniform():
-    """The place of every number over 20,000 orders of 20 rows, and where two of them stand: χ² within 1e-6 of its ends."""
+    """The place of every number over 20,000 orders of 20 rows, and what the first two are."""
     n, times = 20, 20_000
     order = np.empty(n, np.uint32)
     places, pairs = np.zeros((n, n)), np.zeros((n, n))
