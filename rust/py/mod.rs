@@ -12,7 +12,7 @@ use crate::math;
 use crate::random::{Purpose, Seed, Stream};
 use crate::simd::{DefaultControlWord, Kernel, Level, Real, Simd, Vector, dispatch};
 use numpy::PyUntypedArray;
-use pyo3::exceptions::{PyMemoryError, PyOSError, PyValueError};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 impl From<Error> for PyErr {
@@ -20,6 +20,7 @@ impl From<Error> for PyErr {
         let sentence = error.to_string();
         match error {
             Error::Memory { .. } => PyMemoryError::new_err(sentence),
+            Error::Interrupted => PyKeyboardInterrupt::new_err(sentence),
             Error::File { .. } => PyOSError::new_err(sentence),
             _ => PyValueError::new_err(sentence),
         }
