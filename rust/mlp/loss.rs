@@ -118,7 +118,7 @@ impl<T: Real> Kernel for Predict<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
-        for s in (0..self.n).step_by(T::LANES) {
+        for s in (0..self.n).step_by(T::Vector::<S>::LANES) {
             match self.output {
                 Output::Identity => {}
                 Output::Sigmoid => {
@@ -191,7 +191,7 @@ impl<T: Real> Kernel for LossAndGradient<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(mut self) {
-        for s in (0..self.n).step_by(T::LANES) {
+        for s in (0..self.n).step_by(T::Vector::<S>::LANES) {
             let loss = match self.loss {
                 Loss::Kl | Loss::CrossEntropy => self.divergence::<S>(s),
                 Loss::GaussianNll => self.gaussian::<S>(s),

@@ -6,6 +6,7 @@
 pub mod activation;
 pub mod block;
 pub mod data;
+pub mod layers;
 pub mod loss;
 pub mod optim;
 pub mod schedule;

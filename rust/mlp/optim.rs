@@ -95,20 +95,26 @@ impl Optimizer {
         let learning_rate = self.rate(state, total_steps);
         let weight_decay = self.weight_decay.at(state.steps, total_steps);
         state.steps += 1;
+        let mut update = |range: Range<usize>, shrink: f64, l2: f64| {
+            dispatch(Update {
+                rule: self.rule,
+                learning_rate,
+                powers: state.powers,
+                shrink,
+                l2,
+                gradient: &gradient[range.clone()],
+                parameters: &mut parameters[range.clone()],
+                first: part(&mut state.first, range.clone()),
+                second: part(&mut state.second, range),
+            });
+        };
+        let shrink = 1.0 - learning_rate * weight_decay;
+        if shrink == 1.0 && l2 == 0.0 {
+            return update(0..gradient.len(), 1.0, 0.0);
+        }
         for layer in shape.layers() {
-            for (range, is_weight) in [(layer.weights, true), (layer.biases, false)] {
-                dispatch(Update {
-                    rule: self.rule,
-                    learning_rate,
-                    powers: state.powers,
-                    shrink: if is_weight { 1.0 - learning_rate * weight_decay } else { 1.0 },
-                    l2: if is_weight { l2 } else { 0.0 },
-                    gradient: &gradient[range.clone()],
-                    parameters: &mut parameters[range.clone()],
-                    first: part(&mut state.first, range.clone()),
-                    second: part(&mut state.second, range),
-                });
-            }
+            update(layer.weights, shrink, l2);
+            update(layer.biases, 1.0, 0.0);
         }
     }
 }
@@ -145,7 +151,7 @@ impl<T: Real> Kernel for Update<'_, T> {
 impl<T: Real> Update<'_, T> {
     #[inline(always)]
     fn load<S: Simd>(from: &[T], i: usize) -> T::Vector<S> {
-        T::Vector::<S>::from_partial(&from[i..], T::ZERO)
+        T::Vector::<S>::from_first(&from[i..])
     }
 
     /// (g + l2·p, p·(1 − lr·weight_decay))

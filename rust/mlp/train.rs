@@ -70,16 +70,8 @@ impl<T: Real> Worker<T> {
     }
 
     /// Σ weight·loss of a block of rows, and in `self.gradient` the gradient of `factor` times it.
-    fn compute(
-        &mut self,
-        shape: &Shape,
-        loss: Loss,
-        parameters: &[T],
-        data: &Data<T>,
-        numbers: &[u32],
-        factor: f64,
-    ) {
-        self.loss = self.block.gradient(shape, loss, parameters, data, numbers, factor, &mut self.gradient);
+    fn compute(&mut self, loss: Loss, parameters: &[T], data: &Data<T>, numbers: &[u32], factor: f64) {
+        self.loss = self.block.gradient(loss, parameters, data, numbers, factor, &mut self.gradient);
     }
 
     /// A step on one block: see [`Trainer::step`].
@@ -96,7 +88,7 @@ impl<T: Real> Worker<T> {
         if weight == 0.0 {
             return [0.0, 0.0];
         }
-        self.compute(shape, settings.loss, parameters, data, numbers, 1.0 / weight);
+        self.compute(settings.loss, parameters, data, numbers, 1.0 / weight);
         let l2 = settings.l2 / weight;
         settings.optimizer.update(
             &mut memory.state,
@@ -121,7 +113,6 @@ struct Job<T> {
 
 /// What the members of a team share.
 struct Shared<'a, T> {
-    shape: &'a Shape,
     loss: Loss,
     data: &'a Data<'a, T>,
     workers: Vec<Mutex<Worker<T>>>,
@@ -135,7 +126,7 @@ impl<T: Real> Shared<'_, T> {
     }
 
     fn compute(&self, worker: &mut Worker<T>, parameters: &[T], numbers: &[u32], factor: f64) {
-        worker.compute(self.shape, self.loss, parameters, self.data, numbers, factor);
+        worker.compute(self.loss, parameters, self.data, numbers, factor);
     }
 
     /// The work of a member in a round.
@@ -193,7 +184,6 @@ pub fn with_trainer<T: Real, R>(
     );
     let worker = |_| Ok(Mutex::new(Worker::new(shape, batch.min(MOST_ROWS))?));
     let shared = Shared {
-        shape,
         loss: settings.loss,
         data,
         workers: (0..n).map(worker).collect::<Result<_>>()?,
@@ -378,7 +368,7 @@ pub fn evaluate<T: Real>(
             for first in (chunk * CHUNK..n.min((chunk + 1) * CHUNK)).step_by(MOST_ROWS) {
                 let numbers = &mut numbers[..MOST_ROWS.min(n - first)];
                 numbers.iter_mut().enumerate().for_each(|(s, number)| *number = data.number(first + s));
-                let more = block.evaluate(shape, loss, parameters, data, numbers);
+                let more = block.evaluate(loss, parameters, data, numbers);
                 sums = std::array::from_fn(|i| sums[i] + more[i]);
             }
             sums

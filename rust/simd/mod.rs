@@ -86,6 +86,16 @@ pub trait Vector:
     /// # Safety
     /// `to` is writable for `LANES` elements; it need not be aligned.
     unsafe fn store(self, to: *mut Self::Scalar);
+    /// The first `n` lanes from `from`, zeros beyond: all of them where `n` is at least `LANES`.
+    ///
+    /// # Safety
+    /// `from` is readable for min(`n`, `LANES`) elements.
+    unsafe fn load_first(from: *const Self::Scalar, n: usize) -> Self;
+    /// Writes the first `n` lanes to `to`: all of them where `n` is at least `LANES`.
+    ///
+    /// # Safety
+    /// `to` is writable for min(`n`, `LANES`) elements.
+    unsafe fn store_first(self, to: *mut Self::Scalar, n: usize);
     /// `self · b + c`, rounded once.
     fn mul_add(self, b: Self, c: Self) -> Self;
     /// The correctly rounded square root.
@@ -136,6 +146,13 @@ pub trait Vector:
         unsafe { self.store(to.as_mut_ptr()) }
     }
 
+    /// The lanes of a slice that may be short; zeros in the lanes beyond it.
+    #[inline(always)]
+    fn from_first(from: &[Self::Scalar]) -> Self {
+        // SAFETY: the slice has that many elements.
+        unsafe { Self::load_first(from.as_ptr(), from.len()) }
+    }
+
     /// The lanes of a slice that may be short; `fill` in the lanes beyond it.
     #[inline(always)]
     fn from_partial(from: &[Self::Scalar], fill: Self::Scalar) -> Self {
@@ -150,13 +167,8 @@ pub trait Vector:
     /// Writes as many lanes as `to` has room for.
     #[inline(always)]
     fn copy_to_partial(self, to: &mut [Self::Scalar]) {
-        if to.len() >= Self::LANES {
-            return self.copy_to(to);
-        }
-        let mut lanes = [Self::Scalar::ZERO; WIDTH / 4];
-        self.copy_to(&mut lanes);
-        let n = to.len();
-        to.copy_from_slice(&lanes[..n]);
+        // SAFETY: the slice has that many elements.
+        unsafe { self.store_first(to.as_mut_ptr(), to.len()) }
     }
 
     /// |self|.
@@ -237,6 +249,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type F64: Vector<Scalar = f64>;
     /// Eight lanes of `u64`.
     type U64: Words;
+    /// The same instructions on vectors of four lanes, for as few samples. A kernel that runs with it takes the number
+    /// of lanes from the vector, not from the element type, and folds no lanes.
+    type Narrow: Simd;
     /// Rows and vectors of the register tile of a matrix product: accumulators, loads and a broadcast must fit.
     const TILE_ROWS: usize;
     /// See [`Simd::TILE_ROWS`].
@@ -245,6 +260,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn widen(v: Self::F32) -> [Self::F64; 2];
     /// Calls `kernel.run::<Self>()` compiled with this set's features. Called from a kernel of the same level only.
     fn call<K: Kernel>(kernel: K) -> K::Output;
+    /// The same, in a function of its own, with all registers to itself.
+    fn call_apart<K: Kernel>(kernel: K) -> K::Output;
 }
 
 /// A computation that [`dispatch`] compiles for every level.

@@ -27,6 +27,7 @@ impl Simd for Avx2 {
     type F32 = Registers<__m256, 2>;
     type F64 = Registers<__m256d, 2>;
     type U64 = Registers<__m256i, 2>;
+    type Narrow = Narrow;
     // 6 rows of two registers: 12 accumulators, 2 loads, 1 broadcast of 16 registers.
     const TILE_ROWS: usize = 6;
     const TILE_VECTORS: usize = 1;
@@ -54,14 +55,20 @@ impl Simd for Avx2 {
         }
         call!(avx2(kernel))
     }
+
+    #[inline(never)]
+    fn call_apart<K: Kernel>(kernel: K) -> K::Output {
+        Self::call(kernel)
+    }
 }
 
 impl Simd for Avx512 {
     type F32 = Registers<__m512, 1>;
     type F64 = Registers<__m512d, 1>;
     type U64 = Registers<__m512i, 1>;
-    // 8 rows of two registers: 16 accumulators, 2 loads; broadcasts come from memory.
-    const TILE_ROWS: usize = 8;
+    type Narrow = Narrow;
+    // 12 rows of two registers: 24 accumulators, 2 loads and a broadcast of 32 registers.
+    const TILE_ROWS: usize = 12;
     const TILE_VECTORS: usize = 2;
 
     #[inline(always)]
@@ -79,6 +86,44 @@ impl Simd for Avx512 {
             kernel.run::<Avx512>()
         }
         call!(avx512(kernel))
+    }
+
+    #[inline(never)]
+    fn call_apart<K: Kernel>(kernel: K) -> K::Output {
+        Self::call(kernel)
+    }
+}
+
+/// Four lanes, at both levels.
+#[derive(Clone, Copy)]
+pub struct Narrow;
+
+impl Simd for Narrow {
+    type F32 = Registers<__m128, 1>;
+    type F64 = Registers<__m256d, 1>;
+    type U64 = Registers<__m256i, 2>;
+    type Narrow = Narrow;
+    // 12 accumulators, a load and a broadcast of 16 registers.
+    const TILE_ROWS: usize = 12;
+    const TILE_VECTORS: usize = 1;
+
+    #[inline(always)]
+    fn widen(v: Self::F32) -> [Self::F64; 2] {
+        call!([Registers([_mm256_cvtps_pd(v.0[0])]), Registers([_mm256_setzero_pd()])])
+    }
+
+    #[inline(always)]
+    fn call<K: Kernel>(kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+        fn narrow<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run::<Narrow>()
+        }
+        call!(narrow(kernel))
+    }
+
+    #[inline(never)]
+    fn call_apart<K: Kernel>(kernel: K) -> K::Output {
+        Self::call(kernel)
     }
 }
 
@@ -117,6 +162,14 @@ macro_rules! mask_of_registers {
         }
     };
 }
+mask_of_registers!(
+    __m128,
+    _mm_and_ps,
+    _mm_or_ps,
+    _mm_xor_ps,
+    _mm_castsi128_ps(_mm_set1_epi32(-1)),
+    _mm_movemask_ps
+);
 mask_of_registers!(
     __m256,
     _mm256_and_ps,
@@ -177,6 +230,7 @@ macro_rules! vector {
         $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
         $sqrt:ident $max:ident $min:ident $cmp:ident $blend:ident $and:ident $or:ident $xor:ident
         $to_int:ident $from_int:ident $iadd:ident $isub:ident $sll:ident $srl:ident $zip:ident
+        $load_first:ident $store_first:ident
     ) => {
         operator!($vector, [$($i)*], Add add $add);
         operator!($vector, [$($i)*], Sub sub $sub);
@@ -209,6 +263,16 @@ macro_rules! vector {
             unsafe fn store(self, to: *mut $t) {
                 const EACH: usize = $lanes / [$($i),*].len();
                 call!({$($storeu(to.add($i * EACH), self.0[$i]);)*})
+            }
+            #[inline(always)]
+            unsafe fn load_first(from: *const $t, n: usize) -> Self {
+                const EACH: usize = $lanes / [$($i),*].len();
+                call!(Registers([$($load_first(from.wrapping_add($i * EACH), n.saturating_sub($i * EACH))),*]))
+            }
+            #[inline(always)]
+            unsafe fn store_first(self, to: *mut $t, n: usize) {
+                const EACH: usize = $lanes / [$($i),*].len();
+                call!({$($store_first(to.wrapping_add($i * EACH), n.saturating_sub($i * EACH), self.0[$i]);)*})
             }
             #[inline(always)]
             fn mul_add(self, b: Self, c: Self) -> Self {
@@ -281,6 +345,46 @@ macro_rules! vector {
     };
 }
 
+/// Ones, then zeros: eight elements from 8 − n on are a mask of the first n lanes (four: from 4 − n, for 64 bits).
+static FIRST_32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+static FIRST_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
+
+macro_rules! first {
+    ($load:ident $store:ident, $t:ty, $reg:ty, $lanes:literal, |$n:ident| $mask:expr, $maskload:ident $maskstore:ident) => {
+        #[inline(always)]
+        unsafe fn $load(from: *const $t, n: usize) -> $reg {
+            let $n = n.min($lanes);
+            call!($maskload(from, $mask))
+        }
+        #[inline(always)]
+        unsafe fn $store(to: *mut $t, n: usize, v: $reg) {
+            let $n = n.min($lanes);
+            call!($maskstore(to, $mask, v))
+        }
+    };
+}
+first!(load_first_128 store_first_128, f32, __m128, 4,
+    |n| _mm_loadu_si128(FIRST_32.as_ptr().add(8 - n).cast()), _mm_maskload_ps _mm_maskstore_ps);
+first!(load_first_256 store_first_256, f32, __m256, 8,
+    |n| _mm256_loadu_si256(FIRST_32.as_ptr().add(8 - n).cast()), _mm256_maskload_ps _mm256_maskstore_ps);
+first!(load_first_256d store_first_256d, f64, __m256d, 4,
+    |n| _mm256_loadu_si256(FIRST_64.as_ptr().add(4 - n).cast()), _mm256_maskload_pd _mm256_maskstore_pd);
+
+macro_rules! first_by_bits {
+    ($load:ident $store:ident, $t:ty, $reg:ty, $lanes:literal, $mask:ty, $maskload:ident $maskstore:ident) => {
+        #[inline(always)]
+        unsafe fn $load(from: *const $t, n: usize) -> $reg {
+            call!($maskload(_bzhi_u32(u32::MAX, n.min($lanes) as u32) as $mask, from))
+        }
+        #[inline(always)]
+        unsafe fn $store(to: *mut $t, n: usize, v: $reg) {
+            call!($maskstore(to, _bzhi_u32(u32::MAX, n.min($lanes) as u32) as $mask, v))
+        }
+    };
+}
+first_by_bits!(load_first_512 store_first_512, f32, __m512, 16, __mmask16, _mm512_maskz_loadu_ps _mm512_mask_storeu_ps);
+first_by_bits!(load_first_512d store_first_512d, f64, __m512d, 8, __mmask8, _mm512_maskz_loadu_pd _mm512_mask_storeu_pd);
+
 macro_rules! blend {
     ($name:ident, $reg:ty, $mask:ty, |$m:ident, $i:ident, $yes:ident, $no:ident| $e:expr) => {
         #[inline(always)]
@@ -289,8 +393,10 @@ macro_rules! blend {
         }
     };
 }
+blend!(blend_128, __m128, Registers<__m128, 1>, |m, i, yes, no| _mm_blendv_ps(no, yes, m.0[i]));
 blend!(blend_256, __m256, Registers<__m256, 2>, |m, i, yes, no| _mm256_blendv_ps(no, yes, m.0[i]));
 blend!(blend_256d, __m256d, Registers<__m256d, 2>, |m, i, yes, no| _mm256_blendv_pd(no, yes, m.0[i]));
+blend!(blend_256d_1, __m256d, Registers<__m256d, 1>, |m, i, yes, no| _mm256_blendv_pd(no, yes, m.0[i]));
 blend!(blend_512, __m512, [__mmask16; 1], |m, i, yes, no| _mm512_mask_blend_ps(m[i], no, yes));
 blend!(blend_512d, __m512d, [__mmask8; 1], |m, i, yes, no| _mm512_mask_blend_pd(m[i], no, yes));
 
@@ -310,6 +416,25 @@ macro_rules! zip_256 {
         }
     };
 }
+
+#[inline(always)]
+unsafe fn zip_128(a: Registers<__m128, 1>, b: Registers<__m128, 1>) -> [Registers<__m128, 1>; 2] {
+    let (a, b) = (a.0[0], b.0[0]);
+    call!([Registers([_mm_unpacklo_ps(a, b)]), Registers([_mm_unpackhi_ps(a, b)])])
+}
+
+#[inline(always)]
+unsafe fn zip_256d_1(a: Registers<__m256d, 1>, b: Registers<__m256d, 1>) -> [Registers<__m256d, 1>; 2] {
+    let (a, b) = (a.0[0], b.0[0]);
+    call!({
+        let (low, high) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+        [
+            Registers([_mm256_permute2f128_pd::<0x20>(low, high)]),
+            Registers([_mm256_permute2f128_pd::<0x31>(low, high)]),
+        ]
+    })
+}
+
 zip_256!(zip_256, Registers<__m256, 2>, _mm256_unpacklo_ps _mm256_unpackhi_ps _mm256_permute2f128_ps);
 zip_256!(zip_256d, Registers<__m256d, 2>, _mm256_unpacklo_pd _mm256_unpackhi_pd _mm256_permute2f128_pd);
 
@@ -334,32 +459,46 @@ unsafe fn zip_512d(a: Registers<__m512d, 1>, b: Registers<__m512d, 1>) -> [Regis
 }
 
 vector!(
+    Registers<__m128, 1>, f32, lanes 4, registers [0], mask Registers<__m128, 1> = |m| Registers(m),
+    _mm_set1_ps _mm_loadu_ps _mm_storeu_ps _mm_add_ps _mm_sub_ps _mm_mul_ps _mm_div_ps
+    _mm_fmadd_ps _mm_sqrt_ps _mm_max_ps _mm_min_ps _mm_cmp_ps blend_128 _mm_and_ps _mm_or_ps
+    _mm_xor_ps _mm_castps_si128 _mm_castsi128_ps _mm_add_epi32 _mm_sub_epi32 _mm_sll_epi32
+    _mm_srl_epi32 zip_128 load_first_128 store_first_128
+);
+vector!(
+    Registers<__m256d, 1>, f64, lanes 4, registers [0], mask Registers<__m256d, 1> = |m| Registers(m),
+    _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
+    _mm256_fmadd_pd _mm256_sqrt_pd _mm256_max_pd _mm256_min_pd _mm256_cmp_pd blend_256d_1 _mm256_and_pd _mm256_or_pd
+    _mm256_xor_pd _mm256_castpd_si256 _mm256_castsi256_pd _mm256_add_epi64 _mm256_sub_epi64 _mm256_sll_epi64
+    _mm256_srl_epi64 zip_256d_1 load_first_256d store_first_256d
+);
+vector!(
     Registers<__m256, 2>, f32, lanes 16, registers [0 1], mask Registers<__m256, 2> = |m| Registers(m),
     _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
     _mm256_fmadd_ps _mm256_sqrt_ps _mm256_max_ps _mm256_min_ps _mm256_cmp_ps blend_256 _mm256_and_ps _mm256_or_ps
     _mm256_xor_ps _mm256_castps_si256 _mm256_castsi256_ps _mm256_add_epi32 _mm256_sub_epi32 _mm256_sll_epi32
-    _mm256_srl_epi32 zip_256
+    _mm256_srl_epi32 zip_256 load_first_256 store_first_256
 );
 vector!(
     Registers<__m256d, 2>, f64, lanes 8, registers [0 1], mask Registers<__m256d, 2> = |m| Registers(m),
     _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
     _mm256_fmadd_pd _mm256_sqrt_pd _mm256_max_pd _mm256_min_pd _mm256_cmp_pd blend_256d _mm256_and_pd _mm256_or_pd
     _mm256_xor_pd _mm256_castpd_si256 _mm256_castsi256_pd _mm256_add_epi64 _mm256_sub_epi64 _mm256_sll_epi64
-    _mm256_srl_epi64 zip_256d
+    _mm256_srl_epi64 zip_256d load_first_256d store_first_256d
 );
 vector!(
     Registers<__m512, 1>, f32, lanes 16, registers [0], mask [__mmask16; 1] = |m| m,
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps
     _mm512_fmadd_ps _mm512_sqrt_ps _mm512_max_ps _mm512_min_ps _mm512_cmp_ps_mask blend_512 _mm512_and_ps
     _mm512_or_ps _mm512_xor_ps _mm512_castps_si512 _mm512_castsi512_ps _mm512_add_epi32 _mm512_sub_epi32
-    _mm512_sll_epi32 _mm512_srl_epi32 zip_512
+    _mm512_sll_epi32 _mm512_srl_epi32 zip_512 load_first_512 store_first_512
 );
 vector!(
     Registers<__m512d, 1>, f64, lanes 8, registers [0], mask [__mmask8; 1] = |m| m,
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd
     _mm512_fmadd_pd _mm512_sqrt_pd _mm512_max_pd _mm512_min_pd _mm512_cmp_pd_mask blend_512d _mm512_and_pd
     _mm512_or_pd _mm512_xor_pd _mm512_castpd_si512 _mm512_castsi512_pd _mm512_add_epi64 _mm512_sub_epi64
-    _mm512_sll_epi64 _mm512_srl_epi64 zip_512d
+    _mm512_sll_epi64 _mm512_srl_epi64 zip_512d load_first_512d store_first_512d
 );
 
 macro_rules! words {

@@ -1,0 +1,214 @@
+//! The layers of a network, each with its way there above its way back.
+//!
+//! Matrices of samples are feature-major, `[feature][row]` with samples in lanes. The inputs of a layer are followed by
+//! one more row, of ones: a bias is the weight of an input that is always 1, so dW's product makes db too.
+
+use super::Dense;
+use super::activation::{Activate, Activation, Chain, Rectify, ThroughRelu, ThroughTanh};
+use crate::gemm::{Product, Store, Transpose, row_length};
+use crate::simd::{Real, Simd, Vector};
+
+/// A dense layer and the activation after it.
+pub struct DenseLayer {
+    place: Dense,
+    /// The activation after it; identity after the last.
+    pub activation: Activation,
+    /// Which side of the weights dW has in its lanes.
+    lanes: Side,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Inputs,
+    Outputs,
+}
+
+/// `n` rounded up to whole vectors of the level.
+#[inline(always)]
+fn whole<S: Simd, T: Real>(n: usize) -> usize {
+    let lanes = T::Vector::<S>::LANES;
+    n.div_ceil(lanes) * lanes
+}
+
+impl DenseLayer {
+    /// A layer for blocks of up to `capacity` samples.
+    pub fn new<T: Real>(place: Dense, activation: Activation, capacity: usize) -> DenseLayer {
+        // Vector operations a sample: the product's, and about five a vector for turning the side in lanes. Turning
+        // dWᵀ back pays for more than a vector of samples only.
+        let cost = |lanes: usize, rows: usize| lanes.div_ceil(T::LANES) * (rows + 5);
+        let (inputs, outputs) = (place.inputs + 1, place.outputs);
+        let turn_inputs = capacity > T::LANES && cost(inputs, outputs) < cost(outputs, inputs);
+        DenseLayer { place, activation, lanes: if turn_inputs { Side::Inputs } else { Side::Outputs } }
+    }
+
+    /// Numbers in.
+    pub fn inputs(&self) -> usize {
+        self.place.inputs
+    }
+
+    /// Numbers out.
+    pub fn outputs(&self) -> usize {
+        self.place.outputs
+    }
+
+    /// How much room the way back needs for the side in lanes turned, [sample][feature], and for dWᵀ.
+    pub fn scratch<T: Real>(&self, capacity: usize) -> (usize, usize) {
+        match self.lanes {
+            Side::Outputs => (capacity * row_length::<T>(self.outputs()), 0),
+            Side::Inputs => {
+                let row = row_length::<T>(self.inputs() + 1);
+                (capacity * row, self.outputs() * row)
+            }
+        }
+    }
+
+    /// f(Wᵀx + b) of `n` samples: `out` (outputs, row), `slope` the same or empty, `x` (inputs, row).
+    #[inline(always)]
+    pub fn forward<S: Simd, T: Real>(
+        &self,
+        out: &mut [T],
+        slope: &mut [T],
+        x: &[T],
+        parameters: &[T],
+        row: usize,
+        n: usize,
+    ) {
+        macro_rules! product {
+            ($end:expr) => {
+                S::call(Product {
+                    c: &mut *out,
+                    c_row: row,
+                    a: &parameters[self.place.weights.clone()],
+                    a_row: 1,
+                    a_col: self.outputs(),
+                    b: x,
+                    b_row: row,
+                    start: Some(&parameters[self.place.biases.clone()]),
+                    m: self.outputs(),
+                    n: whole::<S, T>(n),
+                    k: self.inputs(),
+                    end: $end,
+                })
+            };
+        }
+        match self.activation {
+            Activation::Relu => product!(Rectify),
+            Activation::Identity => product!(Store),
+            activation => {
+                product!(Store);
+                let z = &mut out[..self.outputs() * row];
+                S::call(Activate { activation, z, slope, row, n });
+            }
+        }
+    }
+
+    /// The gradient in weights and biases from `delta` (outputs, row), the derivative in Wᵀx + b.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments, reason = "outputs, inputs, scratch, sizes")]
+    pub fn backward<S: Simd, T: Real>(
+        &self,
+        gradient: &mut [T],
+        delta: &[T],
+        x: &[T],
+        turned: &mut [T],
+        transposed: &mut [T],
+        row: usize,
+        n: usize,
+    ) {
+        let gradient = &mut gradient[self.place.weights.start..self.place.biases.end];
+        let (inputs, outputs) = (self.inputs() + 1, self.outputs());
+        match self.lanes {
+            // dW[i][o] = Σₛ x[i][s]·δ[s][o]
+            Side::Outputs => {
+                let to_row = row_length::<T>(outputs);
+                let to = &mut *turned;
+                S::call(Transpose { to, to_row, from: delta, from_row: row, rows: outputs, columns: n });
+                S::call(Product {
+                    c: gradient,
+                    c_row: outputs,
+                    a: x,
+                    a_row: row,
+                    a_col: 1,
+                    b: turned,
+                    b_row: to_row,
+                    start: None,
+                    m: inputs,
+                    n: outputs,
+                    k: n,
+                    end: Store,
+                });
+            }
+            // dWᵀ[o][i] = Σₛ δ[o][s]·x[s][i]
+            Side::Inputs => {
+                let to_row = row_length::<T>(inputs);
+                let to = &mut *turned;
+                S::call(Transpose { to, to_row, from: x, from_row: row, rows: inputs, columns: n });
+                S::call(Product {
+                    c: &mut *transposed,
+                    c_row: to_row,
+                    a: delta,
+                    a_row: row,
+                    a_col: 1,
+                    b: turned,
+                    b_row: to_row,
+                    start: None,
+                    m: outputs,
+                    n: inputs,
+                    k: n,
+                    end: Store,
+                });
+                S::call(Transpose {
+                    to: gradient,
+                    to_row: outputs,
+                    from: transposed,
+                    from_row: to_row,
+                    rows: outputs,
+                    columns: inputs,
+                });
+            }
+        }
+    }
+
+    /// The derivative in the sums that `x` was made of, into the place of `x` (inputs, row): (W·δ)·f′, f being the
+    /// activation `before` this layer and `slope` its derivative where it is stored.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments, reason = "outputs, inputs, sizes")]
+    pub fn backward_to_inputs<S: Simd, T: Real>(
+        &self,
+        x: &mut [T],
+        delta: &[T],
+        parameters: &[T],
+        before: Activation,
+        slope: &[T],
+        row: usize,
+        n: usize,
+    ) {
+        macro_rules! product {
+            ($end:expr) => {
+                S::call(Product {
+                    c: &mut *x,
+                    c_row: row,
+                    a: &parameters[self.place.weights.clone()],
+                    a_row: self.outputs(),
+                    a_col: 1,
+                    b: delta,
+                    b_row: row,
+                    start: None,
+                    m: self.inputs(),
+                    n: whole::<S, T>(n),
+                    k: self.outputs(),
+                    end: $end,
+                })
+            };
+        }
+        match before {
+            Activation::Relu => product!(ThroughRelu),
+            Activation::Tanh => product!(ThroughTanh),
+            Activation::Identity => product!(Store),
+            _ => {
+                product!(Store);
+                S::call(Chain { dx: &mut x[..self.inputs() * row], slope, row, n });
+            }
+        }
+    }
+}
