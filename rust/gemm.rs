@@ -90,7 +90,8 @@ impl<T: Real, E: End<T>> Kernel for Product<'_, T, E> {
         assert!(self.start.is_none_or(|start| start.len() >= self.m));
         // Tiles of almost equal height: a last one of a row or two would wait for its few chains.
         let (tiles, mut column) = (self.m.div_ceil(S::TILE_ROWS), 0);
-        let (height, higher) = (self.m / tiles, self.m % tiles);
+        // (A division takes as long as a small tile.)
+        let (height, higher) = if tiles == 1 { (self.m, 0) } else { (self.m / tiles, self.m % tiles) };
         while column < self.n {
             let vectors = (self.n - column).div_ceil(lanes).min(S::TILE_VECTORS);
             let mut row = 0;
@@ -225,19 +226,23 @@ impl<T: Real> Kernel for Transpose<'_, T> {
             (self.columns - 1) * self.to_row + self.to_row.min(self.rows.div_ceil(lanes) * lanes)
                 <= self.to.len()
         );
-        // Squares of LANES × LANES: zipping rows that are half the square apart, log₂ LANES times, turns it.
-        for row in (0..self.rows).step_by(lanes) {
-            for column in (0..self.columns).step_by(lanes) {
+        // Squares of LANES × LANES: zipping rows that are half the square apart, log₂ LANES times, turns it. (Loops that
+        // count: the iterators over ranges with steps cost as much as a small square.)
+        let mut row = 0;
+        while row < self.rows {
+            let (rows, room) = (lanes.min(self.rows - row), self.to_row - row);
+            let mut column = 0;
+            while column < self.columns {
+                let columns = lanes.min(self.columns - column);
                 let mut square = [T::Vector::<S>::splat(T::ZERO); 16];
-                // SAFETY: `from`'s rows end with whole vectors.
-                unsafe {
-                    let from = self.from.as_ptr().add(row * self.from_row + column);
-                    let n = lanes.min(self.rows - row);
-                    for (i, square) in square[..lanes].iter_mut().enumerate() {
-                        if i < n {
-                            *square = T::Vector::<S>::load(from.add(i * self.from_row));
-                        }
+                let from = self.from.as_ptr().wrapping_add(row * self.from_row + column);
+                let mut i = 0;
+                while i < lanes {
+                    if i < rows {
+                        // SAFETY: `from`'s rows end with whole vectors.
+                        square[i] = unsafe { T::Vector::<S>::load(from.add(i * self.from_row)) };
                     }
+                    i += 1;
                 }
                 let mut distance = 1;
                 while distance < lanes {
@@ -252,20 +257,23 @@ impl<T: Real> Kernel for Transpose<'_, T> {
                     square = zipped;
                     distance *= 2;
                 }
-                let (room, n) = (self.to_row - row, lanes.min(self.columns - column));
-                // SAFETY: rows of `to`, whole vectors where there is room and else as many lanes as there is.
-                unsafe {
-                    let to = self.to.as_mut_ptr().add(column * self.to_row + row);
-                    for (j, square) in square[..lanes].iter().enumerate() {
-                        if j >= n {
-                        } else if room >= lanes {
-                            square.store(to.add(j * self.to_row));
-                        } else {
-                            square.store_first(to.add(j * self.to_row), room);
+                let to = self.to.as_mut_ptr().wrapping_add(column * self.to_row + row);
+                let mut j = 0;
+                while j < lanes {
+                    let to = to.wrapping_add(j * self.to_row);
+                    // SAFETY: rows of `to`, whole vectors where there is room and else as many lanes as there is.
+                    unsafe {
+                        if j < columns && room >= lanes {
+                            square[j].store(to);
+                        } else if j < columns {
+                            square[j].store_first(to, room);
                         }
                     }
+                    j += 1;
                 }
+                column += lanes;
             }
+            row += lanes;
         }
     }
 }

@@ -349,26 +349,62 @@ macro_rules! vector {
 static FIRST_32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 static FIRST_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 
-macro_rules! first {
-    ($load:ident $store:ident, $t:ty, $reg:ty, $lanes:literal, |$n:ident| $mask:expr, $maskload:ident $maskstore:ident) => {
-        #[inline(always)]
-        unsafe fn $load(from: *const $t, n: usize) -> $reg {
-            let $n = n.min($lanes);
-            call!($maskload(from, $mask))
-        }
-        #[inline(always)]
-        unsafe fn $store(to: *mut $t, n: usize, v: $reg) {
-            let $n = n.min($lanes);
-            call!($maskstore(to, $mask, v))
-        }
-    };
+// Masked loads are as fast as others, masked stores are not (before AVX-512): they are halved until they are whole.
+
+#[inline(always)]
+unsafe fn load_first_128(from: *const f32, n: usize) -> __m128 {
+    call!(_mm_maskload_ps(from, _mm_loadu_si128(FIRST_32.as_ptr().add(8 - n.min(4)).cast())))
 }
-first!(load_first_128 store_first_128, f32, __m128, 4,
-    |n| _mm_loadu_si128(FIRST_32.as_ptr().add(8 - n).cast()), _mm_maskload_ps _mm_maskstore_ps);
-first!(load_first_256 store_first_256, f32, __m256, 8,
-    |n| _mm256_loadu_si256(FIRST_32.as_ptr().add(8 - n).cast()), _mm256_maskload_ps _mm256_maskstore_ps);
-first!(load_first_256d store_first_256d, f64, __m256d, 4,
-    |n| _mm256_loadu_si256(FIRST_64.as_ptr().add(4 - n).cast()), _mm256_maskload_pd _mm256_maskstore_pd);
+
+#[inline(always)]
+unsafe fn store_first_128(to: *mut f32, n: usize, v: __m128) {
+    call!(match n {
+        0 => {}
+        1 => _mm_store_ss(to, v),
+        2 => _mm_storel_pd(to.cast(), _mm_castps_pd(v)),
+        3 => {
+            _mm_storel_pd(to.cast(), _mm_castps_pd(v));
+            _mm_store_ss(to.add(2), _mm_movehl_ps(v, v));
+        }
+        _ => _mm_storeu_ps(to, v),
+    })
+}
+
+#[inline(always)]
+unsafe fn load_first_256(from: *const f32, n: usize) -> __m256 {
+    call!(_mm256_maskload_ps(from, _mm256_loadu_si256(FIRST_32.as_ptr().add(8 - n.min(8)).cast())))
+}
+
+#[inline(always)]
+unsafe fn store_first_256(to: *mut f32, n: usize, v: __m256) {
+    call!(if n >= 8 {
+        _mm256_storeu_ps(to, v);
+    } else if n >= 4 {
+        _mm_storeu_ps(to, _mm256_castps256_ps128(v));
+        store_first_128(to.add(4), n - 4, _mm256_extractf128_ps::<1>(v));
+    } else {
+        store_first_128(to, n, _mm256_castps256_ps128(v));
+    })
+}
+
+#[inline(always)]
+unsafe fn load_first_256d(from: *const f64, n: usize) -> __m256d {
+    call!(_mm256_maskload_pd(from, _mm256_loadu_si256(FIRST_64.as_ptr().add(4 - n.min(4)).cast())))
+}
+
+#[inline(always)]
+unsafe fn store_first_256d(to: *mut f64, n: usize, v: __m256d) {
+    call!(match n {
+        0 => {}
+        1 => _mm_store_sd(to, _mm256_castpd256_pd128(v)),
+        2 => _mm_storeu_pd(to, _mm256_castpd256_pd128(v)),
+        3 => {
+            _mm_storeu_pd(to, _mm256_castpd256_pd128(v));
+            _mm_store_sd(to.add(2), _mm256_extractf128_pd::<1>(v));
+        }
+        _ => _mm256_storeu_pd(to, v),
+    })
+}
 
 macro_rules! first_by_bits {
     ($load:ident $store:ident, $t:ty, $reg:ty, $lanes:literal, $mask:ty, $maskload:ident $maskstore:ident) => {
