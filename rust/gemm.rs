@@ -226,50 +226,39 @@ impl<T: Real> Kernel for Transpose<'_, T> {
             (self.columns - 1) * self.to_row + self.to_row.min(self.rows.div_ceil(lanes) * lanes)
                 <= self.to.len()
         );
-        // Squares of LANES × LANES: zipping rows that are half the square apart, log₂ LANES times, turns it. (Loops that
-        // count: the iterators over ranges with steps cost as much as a small square.)
+        // Loops that count: the iterators over ranges with steps cost as much as a small square.
         let mut row = 0;
         while row < self.rows {
             let (rows, room) = (lanes.min(self.rows - row), self.to_row - row);
             let mut column = 0;
             while column < self.columns {
                 let columns = lanes.min(self.columns - column);
+                let mut from = self.from.as_ptr().wrapping_add(row * self.from_row + column);
+                let mut to = self.to.as_mut_ptr().wrapping_add(column * self.to_row + row);
                 let mut square = [T::Vector::<S>::splat(T::ZERO); 16];
-                let from = self.from.as_ptr().wrapping_add(row * self.from_row + column);
+                let whole = rows == lanes && columns == lanes && room >= lanes;
                 let mut i = 0;
                 while i < lanes {
-                    if i < rows {
+                    if whole || i < rows {
                         // SAFETY: `from`'s rows end with whole vectors.
-                        square[i] = unsafe { T::Vector::<S>::load(from.add(i * self.from_row)) };
+                        square[i] = unsafe { T::Vector::<S>::load(from) };
                     }
+                    from = from.wrapping_add(self.from_row);
                     i += 1;
                 }
-                let mut distance = 1;
-                while distance < lanes {
-                    let mut zipped = square;
-                    let mut i = 0;
-                    while i < lanes / 2 {
-                        let [first, second] = square[i].zip(square[i + lanes / 2]);
-                        zipped[2 * i] = first;
-                        zipped[2 * i + 1] = second;
-                        i += 1;
-                    }
-                    square = zipped;
-                    distance *= 2;
-                }
-                let to = self.to.as_mut_ptr().wrapping_add(column * self.to_row + row);
-                let mut j = 0;
-                while j < lanes {
-                    let to = to.wrapping_add(j * self.to_row);
-                    // SAFETY: rows of `to`, whole vectors where there is room and else as many lanes as there is.
+                T::Vector::<S>::turn(&mut square);
+                i = 0;
+                while i < lanes {
+                    // SAFETY: a whole vector in a row of `to`, or as many lanes as there is room for.
                     unsafe {
-                        if j < columns && room >= lanes {
-                            square[j].store(to);
-                        } else if j < columns {
-                            square[j].store_first(to, room);
+                        if whole {
+                            square[i].store(to);
+                        } else if i < columns {
+                            square[i].store_first(to, room);
                         }
                     }
-                    j += 1;
+                    to = to.wrapping_add(self.to_row);
+                    i += 1;
                 }
                 column += lanes;
             }

@@ -92,7 +92,7 @@ macro_rules! with_element {
     };
 }
 
-/// Fewer rows than this are gathered one element at a time.
+/// Fewer rows or columns than this are gathered one element at a time.
 const FEW: usize = 8;
 
 impl<'a> Rows<'a> {
@@ -128,7 +128,11 @@ impl<'a> Rows<'a> {
     pub fn gather<T: Real>(&self, numbers: &[u32], to: &mut [T], to_row: usize) {
         assert!(self.n_columns == 0 || (self.n_columns - 1) * to_row + numbers.len() <= to.len());
         assert!(numbers.iter().all(|number| (*number as usize) < self.n_rows));
-        let turned = if numbers.len() < FEW { 0 } else { self.gather_turned(numbers, to, to_row) };
+        let turned = if numbers.len() < FEW || self.n_columns < FEW {
+            0
+        } else {
+            self.gather_turned(numbers, to, to_row)
+        };
         with_element!(self.element, E => {
             for (s, number) in numbers.iter().enumerate().skip(turned) {
                 // SAFETY: the number is that of a row; the element type is the table's.

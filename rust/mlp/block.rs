@@ -7,18 +7,29 @@
 
 use super::activation::Activation;
 use super::data::{Data, Targets};
-use super::layers::DenseLayer;
+use super::layers::{DenseLayer, Lines, Scratch};
 use super::loss::{Loss, LossAndGradient, Predict};
 use super::{Output, Shape};
 use crate::error::Result;
 use crate::gemm::{Transpose, row_length};
 use crate::parallel::zeros;
 use crate::rows::Rows;
-use crate::simd::{Kernel, Real, Simd, WIDTH, dispatch};
-use std::ops::{Deref, DerefMut};
+use crate::simd::{Kernel, Real, Simd, dispatch};
 
 /// The most rows a block has. A batch of more is computed in blocks whose gradients are added in order in `f64`.
 pub const MOST_ROWS: usize = 256;
+
+/// Rows of the blocks of a batch: a batch of up to [`MOST_ROWS`] is one block; of a larger one, blocks are as long as a
+/// small network's values stay in the nearest cache.
+pub fn block_rows<T: Real>(shape: &Shape, batch: usize) -> usize {
+    if batch <= MOST_ROWS {
+        return batch;
+    }
+    const CACHE: usize = 32 * 1024;
+    let bytes = size_of::<T>() * (shape.sizes.iter().sum::<usize>() + shape.n_outputs());
+    let rows = CACHE / bytes / 32 * 32;
+    if rows < 96 { MOST_ROWS } else { rows.min(MOST_ROWS) }
+}
 
 /// Up to so many rows are computed in [`Simd::Narrow`].
 const NARROW: usize = 4;
@@ -36,39 +47,10 @@ pub struct Block<T> {
     slopes: Vec<Lines<T>>,
     /// The targets.
     targets: Vec<T>,
-    /// Scratch of [`DenseLayer::scratch`].
-    turned: Lines<T>,
-    transposed: Lines<T>,
+    /// Of each layer; empty for prediction.
+    scratch: Vec<Scratch<T>>,
     losses: Vec<T>,
     scale: Vec<T>,
-}
-
-/// Numbers that begin at a cache line.
-struct Lines<T> {
-    buffer: Vec<T>,
-    first: usize,
-}
-
-impl<T: Real> Lines<T> {
-    fn new(n: usize) -> Result<Lines<T>> {
-        let buffer: Vec<T> = zeros(n + T::LANES)?;
-        let first = buffer.as_ptr().align_offset(WIDTH).min(T::LANES);
-        Ok(Lines { buffer, first })
-    }
-}
-
-impl<T: Real> Deref for Lines<T> {
-    type Target = [T];
-    fn deref(&self) -> &[T] {
-        &self.buffer[self.first..self.first + self.buffer.len() - T::LANES]
-    }
-}
-
-impl<T: Real> DerefMut for Lines<T> {
-    fn deref_mut(&mut self) -> &mut [T] {
-        let end = self.first + self.buffer.len() - T::LANES;
-        &mut self.buffer[self.first..end]
-    }
 }
 
 /// Rows to learn from or to be judged by, and the parameters to do it with.
@@ -101,9 +83,8 @@ impl<T: Real> Block<T> {
             Lines::new(if training && layer.activation.stores_slope() { layer.outputs() * row } else { 0 })
         };
         let slopes = layers.iter().map(stored).collect::<Result<_>>()?;
-        let scratch = layers.iter().map(|layer| if training { layer.scratch::<T>(row) } else { (0, 0) });
-        let (turned, transposed) =
-            scratch.fold((0, 0), |most, next| (most.0.max(next.0), most.1.max(next.1)));
+        let scratch = layers.iter().take(if training { layers.len() } else { 0 });
+        let scratch = scratch.map(|layer| layer.scratch(row)).collect::<Result<_>>()?;
         Ok(Block {
             layers,
             output: shape.output,
@@ -111,8 +92,7 @@ impl<T: Real> Block<T> {
             values,
             slopes,
             targets: zeros(shape.n_outputs() * row)?,
-            turned: Lines::new(turned)?,
-            transposed: Lines::new(transposed)?,
+            scratch,
             losses: zeros(row)?,
             scale: zeros(row)?,
         })
@@ -315,11 +295,11 @@ impl<T: Real> Kernel for Gradient<'_, T> {
         let Gradient { block, task, gradient } = self;
         let total = block.losses::<S>(&task, None);
         let (row, n) = (block.row, task.numbers.len());
-        let Block { layers, values, slopes, turned, transposed, .. } = block;
+        let Block { layers, values, slopes, scratch, .. } = block;
         for (l, layer) in layers.iter().enumerate().rev() {
             let (inputs, outputs) = values.split_at_mut(l + 1);
             let (x, delta) = (&mut inputs[l][..], &outputs[0][..]);
-            layer.backward::<S, T>(gradient, delta, x, turned, transposed, row, n);
+            layer.backward::<S, T>(gradient, delta, x, &mut scratch[l], row, n);
             if l > 0 {
                 let (before, slope) = (layers[l - 1].activation, &slopes[l - 1]);
                 layer.backward_to_inputs::<S, T>(x, delta, task.parameters, before, slope, row, n);

@@ -5,8 +5,48 @@
 
 use super::Dense;
 use super::activation::{Activate, Activation, Chain, Rectify, ThroughRelu, ThroughTanh};
+use crate::error::Result;
 use crate::gemm::{Product, Store, Transpose, row_length};
-use crate::simd::{Real, Simd, Vector};
+use crate::parallel::zeros;
+use crate::simd::{Real, Simd, Vector, WIDTH};
+use std::ops::{Deref, DerefMut};
+
+/// Numbers that begin at a cache line.
+pub struct Lines<T> {
+    buffer: Vec<T>,
+    first: usize,
+}
+
+impl<T: Real> Lines<T> {
+    /// `n` zeros.
+    pub fn new(n: usize) -> Result<Lines<T>> {
+        let buffer: Vec<T> = zeros(n + T::LANES)?;
+        let first = buffer.as_ptr().align_offset(WIDTH).min(T::LANES);
+        Ok(Lines { buffer, first })
+    }
+}
+
+impl<T: Real> Deref for Lines<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.buffer[self.first..self.first + self.buffer.len() - T::LANES]
+    }
+}
+
+impl<T: Real> DerefMut for Lines<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        let end = self.first + self.buffer.len() - T::LANES;
+        &mut self.buffer[self.first..end]
+    }
+}
+
+/// What a layer's way back needs besides its arguments.
+pub struct Scratch<T> {
+    /// The side in lanes turned, [sample][feature]; the inputs with ones after them.
+    turned: Lines<T>,
+    /// dWᵀ.
+    transposed: Lines<T>,
+}
 
 /// A dense layer and the activation after it.
 pub struct DenseLayer {
@@ -51,13 +91,18 @@ impl DenseLayer {
         self.place.outputs
     }
 
-    /// How much room the way back needs for the side in lanes turned, [sample][feature], and for dWᵀ.
-    pub fn scratch<T: Real>(&self, capacity: usize) -> (usize, usize) {
+    /// Scratch for blocks of up to `capacity` samples.
+    pub fn scratch<T: Real>(&self, capacity: usize) -> Result<Scratch<T>> {
         match self.lanes {
-            Side::Outputs => (capacity * row_length::<T>(self.outputs()), 0),
+            Side::Outputs => Ok(Scratch {
+                turned: Lines::new(capacity * row_length::<T>(self.outputs()))?,
+                transposed: Lines::new(0)?,
+            }),
             Side::Inputs => {
                 let row = row_length::<T>(self.inputs() + 1);
-                (capacity * row, self.outputs() * row)
+                let mut turned = Lines::new(capacity * row)?;
+                turned.iter_mut().skip(self.inputs()).step_by(row).for_each(|one| *one = T::ONE);
+                Ok(Scratch { turned, transposed: Lines::new(self.outputs() * row)? })
             }
         }
     }
@@ -97,7 +142,7 @@ impl DenseLayer {
             activation => {
                 product!(Store);
                 let z = &mut out[..self.outputs() * row];
-                S::call(Activate { activation, z, slope, row, n });
+                S::call_apart(Activate { activation, z, slope, row, n });
             }
         }
     }
@@ -110,13 +155,13 @@ impl DenseLayer {
         gradient: &mut [T],
         delta: &[T],
         x: &[T],
-        turned: &mut [T],
-        transposed: &mut [T],
+        scratch: &mut Scratch<T>,
         row: usize,
         n: usize,
     ) {
         let gradient = &mut gradient[self.place.weights.start..self.place.biases.end];
         let (inputs, outputs) = (self.inputs() + 1, self.outputs());
+        let (turned, transposed) = (&mut scratch.turned[..], &mut scratch.transposed[..]);
         match self.lanes {
             // dW[i][o] = Σₛ x[i][s]·δ[s][o]
             Side::Outputs => {
@@ -142,7 +187,9 @@ impl DenseLayer {
             Side::Inputs => {
                 let to_row = row_length::<T>(inputs);
                 let to = &mut *turned;
-                S::call(Transpose { to, to_row, from: x, from_row: row, rows: inputs, columns: n });
+                // Where the ones would take a vector of their own, it is there already: see `scratch`.
+                let rows = if self.inputs().is_multiple_of(T::LANES) { self.inputs() } else { inputs };
+                S::call(Transpose { to, to_row, from: x, from_row: row, rows, columns: n });
                 S::call(Product {
                     c: &mut *transposed,
                     c_row: to_row,

@@ -1,18 +1,18 @@
 //! Training: the only loop over steps and epochs.
 //!
 //! [`Trainer::step`] and [`Trainer::epoch`] are what [`fit`] is made of, so that `fit` equals so many epochs bit for
-//! bit. A batch of more than [`MOST_ROWS`] rows is computed in blocks, by as many threads as pay; their gradients are
-//! added in the blocks' order, so no bit depends on the number of threads.
+//! bit. A batch of more than [`MOST_ROWS`] rows is computed in blocks, by as many threads as pay; the gradients of a group
+//! of blocks are added in order, then those of the groups, so no bit depends on the number of threads.
 
 use super::Shape;
-use super::block::{Block, MOST_ROWS};
+use super::block::{Block, MOST_ROWS, block_rows};
 use super::data::Data;
 use super::loss::Loss;
 use super::optim::{Optimizer, State};
 use crate::error::{Error, Result};
 use crate::parallel::{self, Team, zeros};
 use crate::random::{Purpose, Seed, Stream};
-use crate::simd::Real;
+use crate::simd::{Kernel, Real, Simd, Vector, dispatch};
 use std::sync::MutexGuard;
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Instant;
@@ -50,18 +50,48 @@ pub struct Memory<T> {
 /// Asked between blocks whether to stop.
 pub type Interrupt<'a> = &'a dyn Fn() -> bool;
 
-/// One member's buffers, and the gradient of its latest block.
+/// One member's buffers, and the gradient of its latest block or group of blocks.
 pub struct Worker<T> {
     block: Block<T>,
     gradient: Vec<T>,
+    /// The gradient of a group.
+    totals: Vec<f64>,
     loss: f64,
 }
 
+/// Blocks that a member computes in a round: enough work to outweigh the signal for it.
+const GROUP: usize = 8;
+
+/// Adds `part` to `totals`.
+struct Accumulate<'a, T> {
+    totals: &'a mut [f64],
+    part: &'a [T],
+}
+
+impl<T: Real> Kernel for Accumulate<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for (totals, part) in self.totals.chunks_mut(T::LANES).zip(self.part.chunks(T::LANES)) {
+            let (low, high) = totals.split_at_mut(totals.len().min(f64::LANES));
+            let mut sums = [S::F64::from_first(low), S::F64::from_first(high)];
+            T::accumulate::<S>(T::Vector::<S>::from_first(part), &mut sums);
+            sums[0].copy_to_partial(low);
+            sums[1].copy_to_partial(high);
+        }
+    }
+}
+
 impl<T: Real> Worker<T> {
-    /// Buffers for blocks of up to `capacity` rows (at most [`MOST_ROWS`]).
+    /// Buffers for batches of up to `capacity` rows, or for groups of their blocks.
     pub fn new(shape: &Shape, capacity: usize) -> Result<Worker<T>> {
         let n_parameters = shape.n_parameters().unwrap_or(usize::MAX);
-        Ok(Worker { block: Block::new(shape, capacity, true)?, gradient: zeros(n_parameters)?, loss: 0.0 })
+        Ok(Worker {
+            block: Block::new(shape, capacity.min(MOST_ROWS), true)?,
+            gradient: zeros(n_parameters)?,
+            totals: zeros(if capacity > MOST_ROWS { n_parameters } else { 0 })?,
+            loss: 0.0,
+        })
     }
 
     /// How many rows a block may have.
@@ -72,6 +102,26 @@ impl<T: Real> Worker<T> {
     /// Σ weight·loss of a block of rows, and in `self.gradient` the gradient of `factor` times it.
     fn compute(&mut self, loss: Loss, parameters: &[T], data: &Data<T>, numbers: &[u32], factor: f64) {
         self.loss = self.block.gradient(loss, parameters, data, numbers, factor, &mut self.gradient);
+    }
+
+    /// The same of a group of blocks of `rows` rows, the gradient in `self.totals`.
+    fn compute_group(
+        &mut self,
+        loss: Loss,
+        parameters: &[T],
+        data: &Data<T>,
+        numbers: &[u32],
+        rows: usize,
+        factor: f64,
+    ) {
+        let mut total = 0.0;
+        self.totals.fill(0.0);
+        for numbers in numbers.chunks(rows) {
+            self.compute(loss, parameters, data, numbers, factor);
+            total += self.loss;
+            dispatch(Accumulate { totals: &mut self.totals, part: &self.gradient });
+        }
+        self.loss = total;
     }
 
     /// A step on one block: see [`Trainer::step`].
@@ -102,11 +152,13 @@ impl<T: Real> Worker<T> {
     }
 }
 
-/// What the team computes in a round: member m has block `first + m` of the batch.
+/// What the team computes in a round: member m has group `first + m` of the batch.
 #[derive(Default)]
 struct Job<T> {
     parameters: Vec<T>,
     numbers: Vec<u32>,
+    /// Rows of a block.
+    rows: usize,
     first: usize,
     factor: f64,
 }
@@ -125,15 +177,12 @@ impl<T: Real> Shared<'_, T> {
         self.workers[member].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn compute(&self, worker: &mut Worker<T>, parameters: &[T], numbers: &[u32], factor: f64) {
-        worker.compute(self.loss, parameters, self.data, numbers, factor);
-    }
-
     /// The work of a member in a round.
     fn work(&self, member: usize) {
         let job = self.job.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(numbers) = job.numbers.chunks(MOST_ROWS).nth(job.first + member) {
-            self.compute(&mut self.worker(member), &job.parameters, numbers, job.factor);
+        if let Some(numbers) = job.numbers.chunks(GROUP * job.rows).nth(job.first + member) {
+            let worker = &mut *self.worker(member);
+            worker.compute_group(self.loss, &job.parameters, self.data, numbers, job.rows, job.factor);
         }
     }
 }
@@ -174,22 +223,22 @@ pub fn with_trainer<T: Real, R>(
 ) -> Result<R> {
     let n_parameters = shape.n_parameters().unwrap_or(usize::MAX);
     let batch = settings.batch_size.min(data.len());
-    let blocks = batch.div_ceil(MOST_ROWS);
+    let groups = batch.div_ceil(GROUP * block_rows::<T>(shape, batch));
     let step = NANOSECONDS * work_per_row(shape) * batch as f64;
     let whole_run = NANOSECONDS * work_per_row(shape) * data.len() as f64 * epochs as f64;
     let n = parallel::threads(
         settings.n_threads,
-        blocks,
+        groups,
         if step < SHORTEST_SHARED_STEP { 0.0 } else { whole_run },
     );
-    let worker = |_| Ok(Mutex::new(Worker::new(shape, batch.min(MOST_ROWS))?));
+    let worker = |_| Ok(Mutex::new(Worker::new(shape, batch)?));
     let shared = Shared {
         loss: settings.loss,
         data,
         workers: (0..n).map(worker).collect::<Result<_>>()?,
-        job: RwLock::new(Job { parameters: Vec::new(), numbers: Vec::new(), first: 0, factor: 0.0 }),
+        job: RwLock::new(Job { parameters: Vec::new(), numbers: Vec::new(), rows: 0, first: 0, factor: 0.0 }),
     };
-    let several = if blocks > 1 { n_parameters } else { 0 };
+    let several = if batch > MOST_ROWS { n_parameters } else { 0 };
     let (totals, gradient, order) = (zeros(several)?, zeros(several)?, zeros(data.len())?);
     parallel::with_team(n, &|member| shared.work(member), |team| {
         body(&mut Trainer { shape, settings, shared: &shared, team, interrupt, totals, gradient, order })
@@ -207,6 +256,7 @@ impl<T: Real> Trainer<'_, '_, T> {
     ) -> Option<[f64; 2]> {
         let data = self.shared.data;
         if numbers.len() <= MOST_ROWS {
+            // (Longer than a block of a larger batch may be; the buffers hold either.)
             let worker = &mut *self.shared.worker(0);
             return Some(worker.step(self.shape, self.settings, parameters, memory, data, numbers));
         }
@@ -239,6 +289,7 @@ impl<T: Real> Trainer<'_, '_, T> {
 
     /// Σ weight·loss over several blocks, and in `self.gradient` the gradient of `factor` times it.
     fn blocks(&mut self, parameters: &[T], numbers: &[u32], factor: f64) -> Option<f64> {
+        let rows = block_rows::<T>(self.shape, numbers.len());
         let (shared, members) = (self.shared, self.team.members().min(self.shared.workers.len()));
         if members > 1 {
             let mut job = shared.job.write().unwrap_or_else(PoisonError::into_inner);
@@ -246,13 +297,15 @@ impl<T: Real> Trainer<'_, '_, T> {
             job.parameters.extend_from_slice(parameters);
             job.numbers.clear();
             job.numbers.extend_from_slice(numbers);
+            job.rows = rows;
             job.factor = factor;
         }
         let mut loss = 0.0;
-        let blocks = numbers.len().div_ceil(MOST_ROWS);
+        let group = GROUP * rows;
+        let groups = numbers.len().div_ceil(group);
         let mut first = 0;
         self.totals.fill(0.0);
-        while first < blocks {
+        while first < groups {
             if (self.interrupt)() {
                 return None;
             }
@@ -260,15 +313,14 @@ impl<T: Real> Trainer<'_, '_, T> {
                 shared.job.write().unwrap_or_else(PoisonError::into_inner).first = first;
                 self.team.run();
             } else {
-                let block = &numbers[first * MOST_ROWS..numbers.len().min((first + 1) * MOST_ROWS)];
-                shared.compute(&mut shared.worker(0), parameters, block, factor);
+                let numbers = &numbers[first * group..numbers.len().min((first + 1) * group)];
+                let worker = &mut *shared.worker(0);
+                worker.compute_group(shared.loss, parameters, shared.data, numbers, rows, factor);
             }
-            for member in 0..members.min(blocks - first) {
+            for member in 0..members.min(groups - first) {
                 let worker = shared.worker(member);
                 loss += worker.loss;
-                for (total, part) in self.totals.iter_mut().zip(&worker.gradient) {
-                    *total += part.f64();
-                }
+                dispatch(Accumulate { totals: &mut self.totals, part: &worker.totals });
             }
             first += members;
         }
@@ -332,7 +384,7 @@ pub fn gradient<T: Real>(
         let weight = data.weight_of(&numbers);
         let loss = if numbers.len() <= MOST_ROWS {
             let worker = &mut *trainer.shared.worker(0);
-            trainer.shared.compute(worker, parameters, &numbers, 1.0 / weight);
+            worker.compute(settings.loss, parameters, data, &numbers, 1.0 / weight);
             out.copy_from_slice(&worker.gradient);
             worker.loss
         } else {

@@ -130,6 +130,13 @@ pub trait Vector:
     /// The lanes of both in turn, self[0], other[0], self[1], …: the first `LANES` of them and the last.
     fn zip(self, other: Self) -> [Self; 2];
 
+    /// Turns a square of LANES × LANES, in the first LANES vectors: zipping rows that are half the square apart,
+    /// log₂ LANES times, does it.
+    #[inline(always)]
+    fn turn(square: &mut [Self; 16]) {
+        turn_by_zips(square);
+    }
+
     /// The lanes of the first `LANES` elements of `from`.
     #[inline(always)]
     fn from_slice(from: &[Self::Scalar]) -> Self {
@@ -190,6 +197,23 @@ pub trait Vector:
             }
         }
         lanes[0]
+    }
+}
+
+#[inline(always)]
+fn turn_by_zips<V: Vector>(square: &mut [V; 16]) {
+    let mut distance = 1;
+    while distance < V::LANES {
+        let mut zipped = *square;
+        let mut i = 0;
+        while i < V::LANES / 2 {
+            let [first, second] = square[i].zip(square[i + V::LANES / 2]);
+            zipped[2 * i] = first;
+            zipped[2 * i + 1] = second;
+            i += 1;
+        }
+        *square = zipped;
+        distance *= 2;
     }
 }
 

@@ -1,6 +1,6 @@
 //! AVX2 with FMA, and AVX-512.
 
-use super::{Kernel, Mask, Simd, Vector, Words};
+use super::{Kernel, Mask, Simd, Vector, Words, turn_by_zips};
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -230,7 +230,7 @@ macro_rules! vector {
         $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
         $sqrt:ident $max:ident $min:ident $cmp:ident $blend:ident $and:ident $or:ident $xor:ident
         $to_int:ident $from_int:ident $iadd:ident $isub:ident $sll:ident $srl:ident $zip:ident
-        $load_first:ident $store_first:ident
+        $turn:ident $load_first:ident $store_first:ident
     ) => {
         operator!($vector, [$($i)*], Add add $add);
         operator!($vector, [$($i)*], Sub sub $sub);
@@ -332,6 +332,10 @@ macro_rules! vector {
             #[inline(always)]
             fn zip(self, other: Self) -> [Self; 2] {
                 call!($zip(self, other))
+            }
+            #[inline(always)]
+            fn turn(square: &mut [Self; 16]) {
+                $turn(square)
             }
             #[inline(always)]
             fn bits_shl(self, by: i32) -> Self {
@@ -484,6 +488,33 @@ unsafe fn zip_512(a: Registers<__m512, 1>, b: Registers<__m512, 1>) -> [Register
     })
 }
 
+/// Pairs, then fours within 128 bits, then the 128 bits themselves: shuffles that keep their operands, where a zip
+/// overwrites one.
+#[inline(always)]
+fn turn_512(square: &mut [Registers<__m512, 1>; 16]) {
+    call!({
+        let mut rows = *square;
+        for i in 0..4 {
+            let [a, b, c, d] = [square[4 * i], square[4 * i + 1], square[4 * i + 2], square[4 * i + 3]];
+            let (ab, cd) = (_mm512_unpacklo_ps(a.0[0], b.0[0]), _mm512_unpacklo_ps(c.0[0], d.0[0]));
+            let (high_ab, high_cd) = (_mm512_unpackhi_ps(a.0[0], b.0[0]), _mm512_unpackhi_ps(c.0[0], d.0[0]));
+            rows[4 * i].0[0] = _mm512_shuffle_ps::<0x44>(ab, cd);
+            rows[4 * i + 1].0[0] = _mm512_shuffle_ps::<0xee>(ab, cd);
+            rows[4 * i + 2].0[0] = _mm512_shuffle_ps::<0x44>(high_ab, high_cd);
+            rows[4 * i + 3].0[0] = _mm512_shuffle_ps::<0xee>(high_ab, high_cd);
+        }
+        for i in 0..4 {
+            let [a, b, c, d] = [rows[i].0[0], rows[i + 4].0[0], rows[i + 8].0[0], rows[i + 12].0[0]];
+            let (even_ab, odd_ab) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+            let (even_cd, odd_cd) = (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
+            square[i].0[0] = _mm512_shuffle_f32x4::<0x88>(even_ab, even_cd);
+            square[i + 4].0[0] = _mm512_shuffle_f32x4::<0x88>(odd_ab, odd_cd);
+            square[i + 8].0[0] = _mm512_shuffle_f32x4::<0xdd>(even_ab, even_cd);
+            square[i + 12].0[0] = _mm512_shuffle_f32x4::<0xdd>(odd_ab, odd_cd);
+        }
+    })
+}
+
 #[inline(always)]
 unsafe fn zip_512d(a: Registers<__m512d, 1>, b: Registers<__m512d, 1>) -> [Registers<__m512d, 1>; 2] {
     call!({
@@ -499,42 +530,42 @@ vector!(
     _mm_set1_ps _mm_loadu_ps _mm_storeu_ps _mm_add_ps _mm_sub_ps _mm_mul_ps _mm_div_ps
     _mm_fmadd_ps _mm_sqrt_ps _mm_max_ps _mm_min_ps _mm_cmp_ps blend_128 _mm_and_ps _mm_or_ps
     _mm_xor_ps _mm_castps_si128 _mm_castsi128_ps _mm_add_epi32 _mm_sub_epi32 _mm_sll_epi32
-    _mm_srl_epi32 zip_128 load_first_128 store_first_128
+    _mm_srl_epi32 zip_128 turn_by_zips load_first_128 store_first_128
 );
 vector!(
     Registers<__m256d, 1>, f64, lanes 4, registers [0], mask Registers<__m256d, 1> = |m| Registers(m),
     _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
     _mm256_fmadd_pd _mm256_sqrt_pd _mm256_max_pd _mm256_min_pd _mm256_cmp_pd blend_256d_1 _mm256_and_pd _mm256_or_pd
     _mm256_xor_pd _mm256_castpd_si256 _mm256_castsi256_pd _mm256_add_epi64 _mm256_sub_epi64 _mm256_sll_epi64
-    _mm256_srl_epi64 zip_256d_1 load_first_256d store_first_256d
+    _mm256_srl_epi64 zip_256d_1 turn_by_zips load_first_256d store_first_256d
 );
 vector!(
     Registers<__m256, 2>, f32, lanes 16, registers [0 1], mask Registers<__m256, 2> = |m| Registers(m),
     _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
     _mm256_fmadd_ps _mm256_sqrt_ps _mm256_max_ps _mm256_min_ps _mm256_cmp_ps blend_256 _mm256_and_ps _mm256_or_ps
     _mm256_xor_ps _mm256_castps_si256 _mm256_castsi256_ps _mm256_add_epi32 _mm256_sub_epi32 _mm256_sll_epi32
-    _mm256_srl_epi32 zip_256 load_first_256 store_first_256
+    _mm256_srl_epi32 zip_256 turn_by_zips load_first_256 store_first_256
 );
 vector!(
     Registers<__m256d, 2>, f64, lanes 8, registers [0 1], mask Registers<__m256d, 2> = |m| Registers(m),
     _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
     _mm256_fmadd_pd _mm256_sqrt_pd _mm256_max_pd _mm256_min_pd _mm256_cmp_pd blend_256d _mm256_and_pd _mm256_or_pd
     _mm256_xor_pd _mm256_castpd_si256 _mm256_castsi256_pd _mm256_add_epi64 _mm256_sub_epi64 _mm256_sll_epi64
-    _mm256_srl_epi64 zip_256d load_first_256d store_first_256d
+    _mm256_srl_epi64 zip_256d turn_by_zips load_first_256d store_first_256d
 );
 vector!(
     Registers<__m512, 1>, f32, lanes 16, registers [0], mask [__mmask16; 1] = |m| m,
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps
     _mm512_fmadd_ps _mm512_sqrt_ps _mm512_max_ps _mm512_min_ps _mm512_cmp_ps_mask blend_512 _mm512_and_ps
     _mm512_or_ps _mm512_xor_ps _mm512_castps_si512 _mm512_castsi512_ps _mm512_add_epi32 _mm512_sub_epi32
-    _mm512_sll_epi32 _mm512_srl_epi32 zip_512 load_first_512 store_first_512
+    _mm512_sll_epi32 _mm512_srl_epi32 zip_512 turn_512 load_first_512 store_first_512
 );
 vector!(
     Registers<__m512d, 1>, f64, lanes 8, registers [0], mask [__mmask8; 1] = |m| m,
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd
     _mm512_fmadd_pd _mm512_sqrt_pd _mm512_max_pd _mm512_min_pd _mm512_cmp_pd_mask blend_512d _mm512_and_pd
     _mm512_or_pd _mm512_xor_pd _mm512_castpd_si512 _mm512_castsi512_pd _mm512_add_epi64 _mm512_sub_epi64
-    _mm512_sll_epi64 _mm512_srl_epi64 zip_512d load_first_512d store_first_512d
+    _mm512_sll_epi64 _mm512_srl_epi64 zip_512d turn_by_zips load_first_512d store_first_512d
 );
 
 macro_rules! words {
