@@ -51,7 +51,7 @@ impl Activation {
         ("sigmoid", Activation::Sigmoid),
     ];
 
-    /// Whether f′(z) is stored on the way there; otherwise a product's end makes it of f(z) on the way back.
+    /// Whether f′(z) must be stored on the way there; otherwise a product's end makes it of f(z) on the way back.
     pub fn stores_slope(self) -> bool {
         !matches!(self, Activation::Identity | Activation::Relu | Activation::Tanh)
     }
@@ -209,7 +209,7 @@ impl<T: Real> Kernel for Activate<'_, T> {
             ($($activation:ident)*) => {
                 match self.activation {
                     // Nothing to do, or done at the product's end.
-                    Activation::Identity | Activation::Relu => {}
+                    Activation::Identity | Activation::Relu if self.slope.is_empty() => {}
                     $(Activation::$activation if self.slope.is_empty() => {
                         for z in self.z.chunks_exact_mut(self.row) {
                             for z in z.chunks_exact_mut(lanes).take(self.n.div_ceil(lanes)) {
@@ -231,7 +231,7 @@ impl<T: Real> Kernel for Activate<'_, T> {
                 }
             };
         }
-        each!(LeakyRelu Elu Selu Gelu Silu Mish Softplus Tanh Sigmoid)
+        each!(Identity Relu LeakyRelu Elu Selu Gelu Silu Mish Softplus Tanh Sigmoid)
     }
 }
 

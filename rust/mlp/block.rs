@@ -6,9 +6,10 @@
 //! of is called at the level it was dispatched to, and up to [`NARROW`] rows by vectors of as many lanes.
 
 use super::activation::Activation;
-use super::data::{Data, Targets};
+use super::data::Data;
 use super::layers::{DenseLayer, Lines, Scratch};
 use super::loss::{Loss, LossAndGradient, Predict};
+use super::regularization::Regularizer;
 use super::{Output, Shape};
 use crate::error::Result;
 use crate::gemm::{Transpose, row_length};
@@ -32,7 +33,7 @@ pub fn block_rows<T: Real>(shape: &Shape, batch: usize) -> usize {
 }
 
 /// Up to so many rows are computed in [`Simd::Narrow`].
-const NARROW: usize = 4;
+pub const NARROW: usize = 4;
 
 /// Buffers for one block.
 pub struct Block<T> {
@@ -53,18 +54,30 @@ pub struct Block<T> {
     scale: Vec<T>,
 }
 
+/// What a block's buffers are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Predictions and losses.
+    There,
+    /// Gradients.
+    Back,
+    /// Gradients with dropout: derivatives are stored, so that what is dropped is marked in them.
+    BackWithDropout,
+}
+
 /// Rows to learn from or to be judged by, and the parameters to do it with.
 struct Task<'a, T> {
     loss: Loss,
     parameters: &'a [T],
-    data: &'a Data<'a, T>,
+    data: &'a Data<'a>,
     numbers: &'a [u32],
     factor: f64,
 }
 
 impl<T: Real> Block<T> {
-    /// Buffers for up to `capacity` rows (at most [`MOST_ROWS`]), with those for the way back if `training`.
-    pub fn new(shape: &Shape, capacity: usize, training: bool) -> Result<Block<T>> {
+    /// Buffers for up to `capacity` rows (at most [`MOST_ROWS`]), with what they are wanted for.
+    pub fn new(shape: &Shape, capacity: usize, way: Way) -> Result<Block<T>> {
+        let training = way != Way::There;
         let row = row_length::<T>(capacity);
         let activations = shape.activations.iter().copied().chain([Activation::Identity]);
         let layers: Vec<DenseLayer> = shape
@@ -79,10 +92,12 @@ impl<T: Real> Block<T> {
             values.push(inputs);
         }
         values.push(Lines::new(shape.n_outputs() * row)?);
-        let stored = |layer: &DenseLayer| {
-            Lines::new(if training && layer.activation.stores_slope() { layer.outputs() * row } else { 0 })
+        let last = layers.len() - 1;
+        let stored = |(l, layer): (usize, &DenseLayer)| {
+            let stored = layer.activation.stores_slope() || way == Way::BackWithDropout;
+            Lines::new(if training && stored && l < last { layer.outputs() * row } else { 0 })
         };
-        let slopes = layers.iter().map(stored).collect::<Result<_>>()?;
+        let slopes = layers.iter().enumerate().map(stored).collect::<Result<_>>()?;
         let scratch = layers.iter().take(if training { layers.len() } else { 0 });
         let scratch = scratch.map(|layer| layer.scratch(row)).collect::<Result<_>>()?;
         Ok(Block {
@@ -105,12 +120,25 @@ impl<T: Real> Block<T> {
 
     /// The logits of the numbered rows, feature-major, in the last of `values`.
     #[inline(always)]
-    fn forward<S: Simd>(&mut self, parameters: &[T], x: &Rows, numbers: &[u32]) {
-        x.gather(numbers, &mut self.values[0], self.row);
+    fn forward<S: Simd>(
+        &mut self,
+        parameters: &[T],
+        x: &Rows,
+        numbers: &[u32],
+        mut regularizer: Option<&mut Regularizer<T>>,
+    ) {
+        let (row, n, last) = (self.row, numbers.len(), self.layers.len() - 1);
+        x.gather(numbers, &mut self.values[0], row);
+        if let Some(regularizer) = &mut regularizer {
+            regularizer.inputs(x, &mut self.values[0], row);
+        }
         for (l, layer) in self.layers.iter().enumerate() {
             let (inputs, outputs) = self.values.split_at_mut(l + 1);
             let slope = &mut self.slopes[l];
-            layer.forward::<S, T>(&mut outputs[0], slope, &inputs[l], parameters, self.row, numbers.len());
+            layer.forward::<S, T>(&mut outputs[0], slope, &inputs[l], parameters, row, n);
+            if let (Some(regularizer), true) = (&mut regularizer, l < last) {
+                regularizer.hidden(l, layer.outputs(), &mut outputs[0], slope, row, n);
+            }
         }
     }
 
@@ -131,33 +159,33 @@ impl<T: Real> Block<T> {
     /// The losses of the task's rows, weighted and added in their order. The logits become
     /// (dloss/dz)·weight·`factor`; `errors`, where wanted, grows by the weighted [`Block::error`] of each row.
     #[inline(always)]
-    fn losses<S: Simd>(&mut self, task: &Task<'_, T>, errors: Option<&mut f64>) -> f64 {
+    fn losses<S: Simd>(
+        &mut self,
+        task: &Task<'_, T>,
+        errors: Option<&mut f64>,
+        mut regularizer: Option<&mut Regularizer<T>>,
+    ) -> f64 {
         let Task { loss, parameters, data, numbers, factor } = *task;
-        self.forward::<S>(parameters, &data.x, numbers);
+        self.forward::<S>(parameters, &data.x, numbers, regularizer.as_deref_mut());
         let (n, k) = (numbers.len(), self.layers[self.layers.len() - 1].outputs());
-        let one_hot = match data.y {
-            Targets::Classes(classes) => {
-                self.targets.fill(T::of(loss.other_class()));
-                for (s, number) in numbers.iter().enumerate() {
-                    self.targets[classes[*number as usize] as usize * self.row + s] = T::ONE;
-                }
-                true
-            }
-            Targets::Values(values) => {
-                Rows::from((values, loss.n_targets(k))).gather(numbers, &mut self.targets, self.row);
-                false
-            }
+        let mut one_hot = data.gather_targets(loss, k, numbers, &mut self.targets, self.row);
+        if let Some(regularizer) = &mut regularizer {
+            one_hot = regularizer.targets(data, loss, k, &mut self.targets, self.row, one_hot);
+        }
+        let weight = |s: usize| match &regularizer {
+            Some(regularizer) => regularizer.weight(s),
+            None => data.weight(numbers[s]),
         };
         if let Some(errors) = errors {
             *errors +=
                 numbers.iter().enumerate().map(|(s, i)| self.error(s, k) * data.weight(*i)).sum::<f64>();
         }
-        match data.weights {
-            None => self.scale[..n].fill(T::of(factor)),
-            Some(_) => {
-                for (scale, number) in self.scale.iter_mut().zip(numbers) {
-                    *scale = T::of(data.weight(*number) * factor);
-                }
+        let equal = regularizer.is_none() && data.weights.is_none();
+        if equal {
+            self.scale[..n].fill(T::of(factor));
+        } else {
+            for (s, scale) in self.scale[..n].iter_mut().enumerate() {
+                *scale = T::of(weight(s) * factor);
             }
         }
         S::call(LossAndGradient {
@@ -172,28 +200,32 @@ impl<T: Real> Block<T> {
             k,
             n,
         });
-        match data.weights {
-            None => self.losses[..n].iter().map(|loss| loss.f64()).sum(),
-            Some(_) => {
-                let weighted = |(loss, number): (&T, &u32)| loss.f64() * data.weight(*number);
-                self.losses.iter().zip(numbers).map(weighted).sum()
-            }
+        let losses = self.losses[..n].iter();
+        if equal {
+            losses.map(|loss| loss.f64()).sum()
+        } else {
+            losses.enumerate().map(|(s, loss)| loss.f64() * weight(s)).sum()
         }
     }
 
-    /// Σ weight·loss of the numbered rows, and the gradient of `factor` times it.
+    /// Σ weight·loss of the numbered rows, and the gradient of `factor` times it. A `regularizer` has begun with these
+    /// rows.
     #[allow(clippy::too_many_arguments, reason = "the network, what it is judged by, and the rows")]
     pub fn gradient(
         &mut self,
         loss: Loss,
         parameters: &[T],
-        data: &Data<T>,
+        data: &Data,
         numbers: &[u32],
         factor: f64,
         gradient: &mut [T],
+        regularizer: Option<&mut Regularizer<T>>,
     ) -> f64 {
         let task = Task { loss, parameters, data, numbers, factor };
-        dispatch(ForSamples { n: numbers.len(), kernel: Gradient { block: self, task, gradient } })
+        dispatch(ForSamples {
+            n: numbers.len(),
+            kernel: Gradient { block: self, task, gradient, regularizer },
+        })
     }
 
     /// How wrong the prediction of a sample is, by its logits: 1 where another class is the likeliest (softmax), the
@@ -214,7 +246,7 @@ impl<T: Real> Block<T> {
     }
 
     /// Σ weight·loss, Σ weight·[`Block::error`] and Σ weight of the numbered rows.
-    pub fn evaluate(&mut self, loss: Loss, parameters: &[T], data: &Data<T>, numbers: &[u32]) -> [f64; 3] {
+    pub fn evaluate(&mut self, loss: Loss, parameters: &[T], data: &Data, numbers: &[u32]) -> [f64; 3] {
         let task = Task { loss, parameters, data, numbers, factor: 1.0 };
         dispatch(ForSamples { n: numbers.len(), kernel: Evaluate { block: self, task } })
     }
@@ -256,7 +288,7 @@ impl<T: Real> Kernel for PredictRows<'_, T> {
         for (place, number) in numbers[..n].iter_mut().enumerate() {
             *number = (first + place) as u32;
         }
-        block.forward::<S>(parameters, x, &numbers[..n]);
+        block.forward::<S>(parameters, x, &numbers[..n], None);
         let z = &mut block.values[last][..];
         if !logits {
             S::call(Predict { output: block.output, z, row, k, n });
@@ -276,7 +308,7 @@ impl<T: Real> Kernel for Evaluate<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self) -> [f64; 3] {
         let mut errors = 0.0;
-        let total = self.block.losses::<S>(&self.task, Some(&mut errors));
+        let total = self.block.losses::<S>(&self.task, Some(&mut errors), None);
         [total, errors, self.task.data.weight_of(self.task.numbers)]
     }
 }
@@ -286,14 +318,15 @@ struct Gradient<'a, T> {
     block: &'a mut Block<T>,
     task: Task<'a, T>,
     gradient: &'a mut [T],
+    regularizer: Option<&'a mut Regularizer<T>>,
 }
 
 impl<T: Real> Kernel for Gradient<'_, T> {
     type Output = f64;
     #[inline(always)]
     fn run<S: Simd>(self) -> f64 {
-        let Gradient { block, task, gradient } = self;
-        let total = block.losses::<S>(&task, None);
+        let Gradient { block, task, gradient, regularizer } = self;
+        let total = block.losses::<S>(&task, None, regularizer);
         let (row, n) = (block.row, task.numbers.len());
         let Block { layers, values, slopes, scratch, .. } = block;
         for (l, layer) in layers.iter().enumerate().rev() {

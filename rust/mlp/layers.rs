@@ -137,8 +137,8 @@ impl DenseLayer {
             };
         }
         match self.activation {
-            Activation::Relu => product!(Rectify),
-            Activation::Identity => product!(Store),
+            Activation::Relu if slope.is_empty() => product!(Rectify),
+            Activation::Identity if slope.is_empty() => product!(Store),
             activation => {
                 product!(Store);
                 let z = &mut out[..self.outputs() * row];
@@ -249,9 +249,9 @@ impl DenseLayer {
             };
         }
         match before {
-            Activation::Relu => product!(ThroughRelu),
-            Activation::Tanh => product!(ThroughTanh),
-            Activation::Identity => product!(Store),
+            Activation::Relu if slope.is_empty() => product!(ThroughRelu),
+            Activation::Tanh if slope.is_empty() => product!(ThroughTanh),
+            Activation::Identity if slope.is_empty() => product!(Store),
             _ => {
                 product!(Store);
                 S::call(Chain { dx: &mut x[..self.inputs() * row], slope, row, n });

@@ -6,9 +6,13 @@
 pub mod activation;
 pub mod block;
 pub mod data;
+pub mod dropout;
 pub mod layers;
 pub mod loss;
+pub mod mixup;
+pub mod norm;
 pub mod optim;
+pub mod regularization;
 pub mod schedule;
 pub mod train;
 

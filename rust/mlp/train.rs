@@ -5,10 +5,12 @@
 //! of blocks are added in order, then those of the groups, so no bit depends on the number of threads.
 
 use super::Shape;
-use super::block::{Block, MOST_ROWS, block_rows};
+use super::block::{Block, MOST_ROWS, Way, block_rows};
 use super::data::Data;
 use super::loss::Loss;
+use super::norm::{self, Squares};
 use super::optim::{Optimizer, State};
+use super::regularization::{Draw, Regularization, Regularizer};
 use crate::error::{Error, Result};
 use crate::parallel::{self, Team, zeros};
 use crate::random::{Purpose, Seed, Stream};
@@ -30,6 +32,12 @@ pub struct Settings {
     pub shuffle: bool,
     /// The penalty ½·l2·Σw²/Σ(weights of the batch), over weights, not biases.
     pub l2: f64,
+    /// The greatest norm of a step's gradient, that of the penalty included; a longer one is shortened to it.
+    pub gradient_clip: Option<f64>,
+    /// Whether the norm of each layer's gradient is recorded.
+    pub record_gradient_norm: bool,
+    /// Dropout, label smoothing, mixup.
+    pub regularization: Regularization,
     /// How many steps the run has, for schedules.
     pub total_steps: u64,
     /// The key of the run's random numbers.
@@ -47,20 +55,55 @@ pub struct Memory<T> {
     pub epochs: u64,
 }
 
+impl<T: Real> Memory<T> {
+    /// The same again, or an error where the room cannot be had.
+    pub fn copy(&self) -> Result<Memory<T>> {
+        let State { first, second, powers, steps, adaptation } = &self.state;
+        let copy = |moments: &[T]| {
+            let mut copy = zeros(moments.len())?;
+            copy.copy_from_slice(moments);
+            Ok(copy)
+        };
+        let (first, second) = (copy(first)?, copy(second)?);
+        let state = State { first, second, powers: *powers, steps: *steps, adaptation: *adaptation };
+        Ok(Memory { state, epochs: self.epochs })
+    }
+}
+
 /// Asked between blocks whether to stop.
 pub type Interrupt<'a> = &'a dyn Fn() -> bool;
 
-/// One member's buffers, and the gradient of its latest block or group of blocks.
-pub struct Worker<T> {
-    block: Block<T>,
-    gradient: Vec<T>,
-    /// The gradient of a group.
-    totals: Vec<f64>,
-    loss: f64,
+/// The rows of a step, and what chance decided for it.
+#[derive(Clone, Copy)]
+struct Batch<'a> {
+    numbers: &'a [u32],
+    /// The rows that mixup mixes them with; none without it.
+    partners: &'a [u32],
+    draw: Draw,
+    /// Losses are multiplied by this before their gradient is taken.
+    factor: f64,
+    /// Rows of a block.
+    rows: usize,
 }
 
-/// Blocks that a member computes in a round: enough work to outweigh the signal for it.
-const GROUP: usize = 8;
+impl Batch<'_> {
+    /// How many groups of blocks there are.
+    fn groups(&self) -> usize {
+        groups(self.numbers.len(), self.rows)
+    }
+}
+
+/// Blocks that a member computes in a round, of a batch with so many: enough to outweigh the signal for it, but groups
+/// for eight members where there are as many blocks.
+fn group(blocks: usize) -> usize {
+    blocks.div_ceil(8).min(8)
+}
+
+/// How many groups of blocks of `rows` rows a batch of `n` rows has.
+fn groups(n: usize, rows: usize) -> usize {
+    let blocks = n.div_ceil(rows);
+    blocks.div_ceil(group(blocks))
+}
 
 /// Adds `part` to `totals`.
 struct Accumulate<'a, T> {
@@ -82,12 +125,27 @@ impl<T: Real> Kernel for Accumulate<'_, T> {
     }
 }
 
+/// One member's buffers, and the gradient of its latest block or group of blocks.
+pub struct Worker<T> {
+    block: Block<T>,
+    regularizer: Option<Regularizer<T>>,
+    partners: Vec<u32>,
+    gradient: Vec<T>,
+    /// The gradient of a group.
+    totals: Vec<f64>,
+    loss: f64,
+}
+
 impl<T: Real> Worker<T> {
-    /// Buffers for batches of up to `capacity` rows, or for groups of their blocks.
-    pub fn new(shape: &Shape, capacity: usize) -> Result<Worker<T>> {
+    /// Buffers for batches of up to `capacity` rows, or for the blocks of larger ones.
+    pub fn new(shape: &Shape, regularization: &Regularization, capacity: usize) -> Result<Worker<T>> {
         let n_parameters = shape.n_parameters().unwrap_or(usize::MAX);
+        let rows = capacity.min(MOST_ROWS);
+        let way = if regularization.dropout.value == 0.0 { Way::Back } else { Way::BackWithDropout };
         Ok(Worker {
-            block: Block::new(shape, capacity.min(MOST_ROWS), true)?,
+            block: Block::new(shape, rows, way)?,
+            regularizer: Regularizer::new(shape, regularization, rows)?,
+            partners: Vec::new(),
             gradient: zeros(n_parameters)?,
             totals: zeros(if capacity > MOST_ROWS { n_parameters } else { 0 })?,
             loss: 0.0,
@@ -99,25 +157,26 @@ impl<T: Real> Worker<T> {
         self.block.capacity()
     }
 
-    /// Σ weight·loss of a block of rows, and in `self.gradient` the gradient of `factor` times it.
-    fn compute(&mut self, loss: Loss, parameters: &[T], data: &Data<T>, numbers: &[u32], factor: f64) {
-        self.loss = self.block.gradient(loss, parameters, data, numbers, factor, &mut self.gradient);
+    /// Σ weight·loss of a block of the batch, and in `self.gradient` the gradient of the batch's factor times it.
+    fn compute(&mut self, loss: Loss, parameters: &[T], data: &Data, batch: &Batch, number: usize) {
+        let first = number * batch.rows;
+        let rows = first..batch.numbers.len().min(first + batch.rows);
+        let numbers = &batch.numbers[rows.clone()];
+        if let Some(regularizer) = &mut self.regularizer {
+            regularizer.begin(batch.draw, first, data, numbers, batch.partners.get(rows).unwrap_or_default());
+        }
+        let (gradient, regularizer) = (&mut self.gradient, self.regularizer.as_mut());
+        self.loss = self.block.gradient(loss, parameters, data, numbers, batch.factor, gradient, regularizer);
     }
 
-    /// The same of a group of blocks of `rows` rows, the gradient in `self.totals`.
-    fn compute_group(
-        &mut self,
-        loss: Loss,
-        parameters: &[T],
-        data: &Data<T>,
-        numbers: &[u32],
-        rows: usize,
-        factor: f64,
-    ) {
+    /// The same of a group of blocks, the gradient in `self.totals`.
+    fn compute_group(&mut self, loss: Loss, parameters: &[T], data: &Data, batch: &Batch, number: usize) {
         let mut total = 0.0;
         self.totals.fill(0.0);
-        for numbers in numbers.chunks(rows) {
-            self.compute(loss, parameters, data, numbers, factor);
+        let blocks = batch.numbers.len().div_ceil(batch.rows);
+        let group = group(blocks);
+        for block in number * group..blocks.min((number + 1) * group) {
+            self.compute(loss, parameters, data, batch, block);
             total += self.loss;
             dispatch(Accumulate { totals: &mut self.totals, part: &self.gradient });
         }
@@ -125,48 +184,74 @@ impl<T: Real> Worker<T> {
     }
 
     /// A step on one block: see [`Trainer::step`].
+    #[allow(clippy::too_many_arguments, reason = "a step's whole description")]
     pub fn step(
         &mut self,
         shape: &Shape,
         settings: &Settings,
         parameters: &mut [T],
         memory: &mut Memory<T>,
-        data: &Data<T>,
+        data: &Data,
         numbers: &[u32],
+        record: Option<&mut Squares>,
     ) -> [f64; 2] {
         let weight = data.weight_of(numbers);
         if weight == 0.0 {
             return [0.0, 0.0];
         }
-        self.compute(settings.loss, parameters, data, numbers, 1.0 / weight);
-        let l2 = settings.l2 / weight;
-        settings.optimizer.update(
-            &mut memory.state,
-            shape,
-            settings.total_steps,
-            l2,
-            &self.gradient,
-            parameters,
-        );
+        let mut partners = std::mem::take(&mut self.partners);
+        let draw = settings.draw(memory, numbers, &mut partners);
+        let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight, rows: numbers.len() };
+        self.compute(settings.loss, parameters, data, &batch, 0);
+        self.partners = partners;
+        settings.descend(shape, memory, weight, &mut self.gradient, parameters, record);
         [self.loss, weight]
     }
 }
 
-/// What the team computes in a round: member m has group `first + m` of the batch.
-#[derive(Default)]
+impl Settings {
+    /// What chance decides for the next step.
+    fn draw<T>(&self, memory: &Memory<T>, numbers: &[u32], partners: &mut Vec<u32>) -> Draw {
+        self.regularization.draw(self.seed, memory.state.steps, self.total_steps, numbers, partners)
+    }
+
+    /// The optimiser's step along the gradient of a batch of that weight.
+    fn descend<T: Real>(
+        &self,
+        shape: &Shape,
+        memory: &mut Memory<T>,
+        weight: f64,
+        gradient: &mut [T],
+        parameters: &mut [T],
+        record: Option<&mut Squares>,
+    ) {
+        let mut l2 = self.l2 / weight;
+        if self.gradient_clip.is_some() || record.is_some() {
+            if l2 != 0.0 {
+                norm::add_penalty(shape, gradient, parameters, l2);
+                l2 = 0.0;
+            }
+            norm::clip(shape, gradient, self.gradient_clip, record);
+        }
+        self.optimizer.update(&mut memory.state, shape, self.total_steps, l2, gradient, parameters);
+    }
+}
+
+/// What the team computes in a round: member m has group `first + m` of the batch's blocks.
 struct Job<T> {
     parameters: Vec<T>,
     numbers: Vec<u32>,
-    /// Rows of a block.
+    partners: Vec<u32>,
+    draw: Draw,
+    factor: f64,
     rows: usize,
     first: usize,
-    factor: f64,
 }
 
 /// What the members of a team share.
 struct Shared<'a, T> {
     loss: Loss,
-    data: &'a Data<'a, T>,
+    data: &'a Data<'a>,
     workers: Vec<Mutex<Worker<T>>>,
     job: RwLock<Job<T>>,
 }
@@ -177,12 +262,18 @@ impl<T: Real> Shared<'_, T> {
         self.workers[member].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn compute_group(&self, member: usize, parameters: &[T], batch: &Batch, number: usize) {
+        self.worker(member).compute_group(self.loss, parameters, self.data, batch, number);
+    }
+
     /// The work of a member in a round.
     fn work(&self, member: usize) {
         let job = self.job.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(numbers) = job.numbers.chunks(GROUP * job.rows).nth(job.first + member) {
-            let worker = &mut *self.worker(member);
-            worker.compute_group(self.loss, &job.parameters, self.data, numbers, job.rows, job.factor);
+        let Job { numbers, partners, draw, factor, rows, .. } = &*job;
+        let batch = Batch { numbers, partners, draw: *draw, factor: *factor, rows: *rows };
+        let number = job.first + member;
+        if number < batch.groups() {
+            self.compute_group(member, &job.parameters, &batch, number);
         }
     }
 }
@@ -194,11 +285,14 @@ pub struct Trainer<'a, 'b, T> {
     shared: &'a Shared<'a, T>,
     team: &'a mut Team<'b>,
     interrupt: Interrupt<'a>,
-    /// The gradient of a batch of several blocks: added up in `f64`, then in the parameters' type.
+    /// The gradient of a batch of several blocks, added up; then it stands in the first worker's.
     totals: Vec<f64>,
-    gradient: Vec<T>,
     /// The rows in the epoch's order.
     order: Vec<u32>,
+    /// The rows that mixup mixes a batch of several blocks with.
+    partners: Vec<u32>,
+    /// The norms of the gradients of an epoch's steps, where they are recorded.
+    record: Option<Squares>,
 }
 
 /// Floating-point operations of a row's way through the network and back.
@@ -216,14 +310,14 @@ const SHORTEST_SHARED_STEP: f64 = 5e4;
 pub fn with_trainer<T: Real, R>(
     shape: &Shape,
     settings: &Settings,
-    data: &Data<T>,
+    data: &Data,
     epochs: usize,
     interrupt: Interrupt,
     body: impl FnOnce(&mut Trainer<T>) -> Result<R>,
 ) -> Result<R> {
     let n_parameters = shape.n_parameters().unwrap_or(usize::MAX);
     let batch = settings.batch_size.min(data.len());
-    let groups = batch.div_ceil(GROUP * block_rows::<T>(shape, batch));
+    let groups = groups(batch, block_rows::<T>(shape, batch));
     let step = NANOSECONDS * work_per_row(shape) * batch as f64;
     let whole_run = NANOSECONDS * work_per_row(shape) * data.len() as f64 * epochs as f64;
     let n = parallel::threads(
@@ -231,17 +325,29 @@ pub fn with_trainer<T: Real, R>(
         groups,
         if step < SHORTEST_SHARED_STEP { 0.0 } else { whole_run },
     );
-    let worker = |_| Ok(Mutex::new(Worker::new(shape, batch)?));
+    let regularization = &settings.regularization;
+    let worker = |_| Ok(Mutex::new(Worker::new(shape, regularization, batch)?));
     let shared = Shared {
         loss: settings.loss,
         data,
         workers: (0..n).map(worker).collect::<Result<_>>()?,
-        job: RwLock::new(Job { parameters: Vec::new(), numbers: Vec::new(), rows: 0, first: 0, factor: 0.0 }),
+        job: RwLock::new(Job {
+            parameters: Vec::new(),
+            numbers: Vec::new(),
+            partners: Vec::new(),
+            draw: Draw::none(),
+            factor: 0.0,
+            rows: 0,
+            first: 0,
+        }),
     };
-    let several = if batch > MOST_ROWS { n_parameters } else { 0 };
-    let (totals, gradient, order) = (zeros(several)?, zeros(several)?, zeros(data.len())?);
+    let totals = zeros(if batch > MOST_ROWS { n_parameters } else { 0 })?;
+    let mixed = batch > MOST_ROWS && regularization.mixup_alpha > 0.0;
+    let (order, partners) = (zeros(data.len())?, zeros(if mixed { batch } else { 0 })?);
+    let record = settings.record_gradient_norm.then(|| Squares::new(shape.sizes.len() - 1));
     parallel::with_team(n, &|member| shared.work(member), |team| {
-        body(&mut Trainer { shape, settings, shared: &shared, team, interrupt, totals, gradient, order })
+        let shared = &shared;
+        body(&mut Trainer { shape, settings, shared, team, interrupt, totals, order, partners, record })
     })
 }
 
@@ -256,24 +362,22 @@ impl<T: Real> Trainer<'_, '_, T> {
     ) -> Option<[f64; 2]> {
         let data = self.shared.data;
         if numbers.len() <= MOST_ROWS {
-            // (Longer than a block of a larger batch may be; the buffers hold either.)
             let worker = &mut *self.shared.worker(0);
-            return Some(worker.step(self.shape, self.settings, parameters, memory, data, numbers));
+            let (settings, record) = (self.settings, self.record.as_mut());
+            return Some(worker.step(self.shape, settings, parameters, memory, data, numbers, record));
         }
         let weight = data.weight_of(numbers);
         if weight == 0.0 {
             return Some([0.0, 0.0]);
         }
-        let loss = self.blocks(parameters, numbers, 1.0 / weight)?;
-        let (optimizer, l2) = (&self.settings.optimizer, self.settings.l2 / weight);
-        optimizer.update(
-            &mut memory.state,
-            self.shape,
-            self.settings.total_steps,
-            l2,
-            &self.gradient,
-            parameters,
-        );
+        let mut partners = std::mem::take(&mut self.partners);
+        let draw = self.settings.draw(memory, numbers, &mut partners);
+        let rows = block_rows::<T>(self.shape, numbers.len());
+        let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight, rows };
+        let loss = self.blocks(parameters, &batch);
+        self.partners = partners;
+        let (loss, gradient) = (loss?, &mut self.shared.worker(0).gradient);
+        self.settings.descend(self.shape, memory, weight, gradient, parameters, self.record.as_mut());
         Some([loss, weight])
     }
 
@@ -287,22 +391,21 @@ impl<T: Real> Trainer<'_, '_, T> {
         (0..self.shared.data.len()).map(|place| self.shared.data.number(place)).collect()
     }
 
-    /// Σ weight·loss over several blocks, and in `self.gradient` the gradient of `factor` times it.
-    fn blocks(&mut self, parameters: &[T], numbers: &[u32], factor: f64) -> Option<f64> {
-        let rows = block_rows::<T>(self.shape, numbers.len());
+    /// Σ weight·loss over the blocks of a batch, and in the first worker the gradient of the batch's factor times it.
+    fn blocks(&mut self, parameters: &[T], batch: &Batch) -> Option<f64> {
         let (shared, members) = (self.shared, self.team.members().min(self.shared.workers.len()));
         if members > 1 {
             let mut job = shared.job.write().unwrap_or_else(PoisonError::into_inner);
             job.parameters.clear();
             job.parameters.extend_from_slice(parameters);
             job.numbers.clear();
-            job.numbers.extend_from_slice(numbers);
-            job.rows = rows;
-            job.factor = factor;
+            job.numbers.extend_from_slice(batch.numbers);
+            job.partners.clear();
+            job.partners.extend_from_slice(batch.partners);
+            (job.draw, job.factor, job.rows) = (batch.draw, batch.factor, batch.rows);
         }
         let mut loss = 0.0;
-        let group = GROUP * rows;
-        let groups = numbers.len().div_ceil(group);
+        let groups = batch.groups();
         let mut first = 0;
         self.totals.fill(0.0);
         while first < groups {
@@ -313,9 +416,7 @@ impl<T: Real> Trainer<'_, '_, T> {
                 shared.job.write().unwrap_or_else(PoisonError::into_inner).first = first;
                 self.team.run();
             } else {
-                let numbers = &numbers[first * group..numbers.len().min((first + 1) * group)];
-                let worker = &mut *shared.worker(0);
-                worker.compute_group(shared.loss, parameters, shared.data, numbers, rows, factor);
+                shared.compute_group(0, parameters, batch, first);
             }
             for member in 0..members.min(groups - first) {
                 let worker = shared.worker(member);
@@ -324,7 +425,7 @@ impl<T: Real> Trainer<'_, '_, T> {
             }
             first += members;
         }
-        for (gradient, total) in self.gradient.iter_mut().zip(&self.totals) {
+        for (gradient, total) in shared.worker(0).gradient.iter_mut().zip(&self.totals) {
             *gradient = T::of(*total);
         }
         Some(loss)
@@ -370,28 +471,31 @@ impl<T: Real> Trainer<'_, '_, T> {
     }
 }
 
-/// The weighted mean loss over all rows that count; `out` becomes its gradient.
+/// The weighted mean loss over all rows that count, without regularisation; `out` becomes its gradient.
 pub fn gradient<T: Real>(
     shape: &Shape,
     settings: &Settings,
     parameters: &[T],
-    data: &Data<T>,
+    data: &Data,
     out: &mut [T],
 ) -> Result<f64> {
-    let settings = &Settings { batch_size: data.len(), ..settings.clone() };
+    let regularization = Regularization::none();
+    let settings = &Settings { batch_size: data.len(), regularization, ..settings.clone() };
     with_trainer(shape, settings, data, 1, &|| false, |trainer| {
         let numbers = trainer.all_numbers();
         let weight = data.weight_of(&numbers);
-        let loss = if numbers.len() <= MOST_ROWS {
-            let worker = &mut *trainer.shared.worker(0);
-            worker.compute(settings.loss, parameters, data, &numbers, 1.0 / weight);
-            out.copy_from_slice(&worker.gradient);
-            worker.loss
-        } else {
-            let loss = trainer.blocks(parameters, &numbers, 1.0 / weight).unwrap_or(f64::NAN);
-            out.copy_from_slice(&trainer.gradient);
-            loss
+        let (rows, factor) = (block_rows::<T>(shape, numbers.len()), 1.0 / weight);
+        let batch = Batch { numbers: &numbers, partners: &[], draw: Draw::none(), factor, rows };
+        let several = (numbers.len() > MOST_ROWS).then(|| trainer.blocks(parameters, &batch));
+        let worker = &mut *trainer.shared.worker(0);
+        let loss = match several {
+            Some(loss) => loss.unwrap_or(f64::NAN),
+            None => {
+                worker.compute(settings.loss, parameters, data, &batch, 0);
+                worker.loss
+            }
         };
+        out.copy_from_slice(&worker.gradient);
         Ok(loss / weight)
     })
 }
@@ -405,7 +509,7 @@ pub fn evaluate<T: Real>(
     shape: &Shape,
     loss: Loss,
     parameters: &[T],
-    data: &Data<T>,
+    data: &Data,
     n_threads: Option<usize>,
     interrupt: Interrupt,
 ) -> Result<Option<[f64; 2]>> {
@@ -414,7 +518,7 @@ pub fn evaluate<T: Real>(
     let time = NANOSECONDS * work_per_row(shape) * n as f64 / 3.0;
     let threads = parallel::threads(n_threads, parts.len(), time);
     let work = |(chunk, part): (usize, &mut Result<[f64; 3]>)| {
-        *part = Block::new(shape, n.min(MOST_ROWS), false).map(|mut block| {
+        *part = Block::new(shape, n.min(MOST_ROWS), Way::There).map(|mut block| {
             let mut numbers = [0; MOST_ROWS];
             let mut sums = [0.0; 3];
             for first in (chunk * CHUNK..n.min((chunk + 1) * CHUNK)).step_by(MOST_ROWS) {
@@ -447,11 +551,15 @@ pub fn predict<T: Real>(
     out: &mut [T],
 ) -> Result<()> {
     let (n, k) = (x.n_rows(), shape.n_outputs());
+    if n <= MOST_ROWS {
+        Block::new(shape, n, Way::There)?.predict(shape, parameters, x, 0, logits, out);
+        return Ok(());
+    }
     let failure = Mutex::new(Ok(()));
     let threads =
         parallel::threads(n_threads, n.div_ceil(CHUNK), NANOSECONDS * work_per_row(shape) * n as f64 / 3.0);
     parallel::for_each(threads, out.chunks_mut(CHUNK * k).enumerate(), |(chunk, out)| {
-        match Block::new(shape, n.min(MOST_ROWS), false) {
+        match Block::new(shape, MOST_ROWS, Way::There) {
             Ok(mut block) => {
                 for (i, out) in out.chunks_mut(MOST_ROWS * k).enumerate() {
                     block.predict(shape, parameters, x, chunk * CHUNK + i * MOST_ROWS, logits, out);
@@ -534,6 +642,9 @@ pub enum StopReason {
 pub struct History {
     /// One record an epoch.
     pub records: Vec<Record>,
+    /// The norms of the layers' gradients, layer by layer for each epoch: root mean squares over its steps; empty where
+    /// they are not recorded.
+    pub gradient_norms: Vec<f64>,
     /// The epoch (from 1) of the least loss or error, or the largest score; 0 if no epoch was finished.
     pub best_epoch: usize,
     /// Why it ended.
@@ -541,7 +652,7 @@ pub struct History {
 }
 
 /// Trains `parameters` in place. With validation (or a score) and `restore_best` the best epoch's parameters are
-/// returned; otherwise the last ones, or, after a divergence, those of the best epoch.
+/// returned; otherwise the last ones, or, after a divergence, those of the best epoch. Interrupted, it is the same.
 ///
 /// # Errors
 /// If no epoch was finite; the parameters are then what they were.
@@ -549,7 +660,7 @@ pub fn fit<T: Real>(
     trainer: &mut Trainer<T>,
     parameters: &mut [T],
     memory: &mut Memory<T>,
-    validation: Option<&Data<T>>,
+    validation: Option<&Data>,
     plan: &Plan,
     observe: Observe<T>,
 ) -> Result<History> {
@@ -558,7 +669,8 @@ pub fn fit<T: Real>(
     let choosing = plan.restore_best && (validation.is_some() || plan.selection == Selection::Score);
     let mut kept: Vec<T> = zeros(parameters.len())?;
     kept.copy_from_slice(parameters);
-    let mut history = History { records: Vec::new(), best_epoch: 0, stop_reason: StopReason::Epochs };
+    let stop_reason = StopReason::Epochs;
+    let mut history = History { records: Vec::new(), gradient_norms: Vec::new(), best_epoch: 0, stop_reason };
     let (mut best, mut bar, mut waited) = (f64::INFINITY, f64::INFINITY, 0);
     for epoch in 1..=plan.epochs {
         let learning_rate = settings.optimizer.rate(&memory.state, settings.total_steps);
@@ -584,6 +696,9 @@ pub fn fit<T: Real>(
             seconds: began.elapsed().as_secs_f64(),
         };
         history.records.push(record);
+        if let Some(squares) = &mut trainer.record {
+            history.gradient_norms.extend(squares.take());
+        }
         let verdict = observe(epoch, &record, parameters);
         let watched = if validation.is_some() { validation_loss } else { record.loss };
         let finite =
@@ -617,7 +732,9 @@ pub fn fit<T: Real>(
         }
     }
     let diverged = history.stop_reason == StopReason::Diverged;
-    if diverged || choosing && history.best_epoch > 0 {
+    // An epoch that was interrupted may have diverged unseen.
+    let lost = diverged || parameters.iter().any(|p| !p.is_finite());
+    if lost || choosing && history.best_epoch > 0 {
         parameters.copy_from_slice(&kept);
     }
     if diverged && history.best_epoch == 0 { Err(Error::Diverged) } else { Ok(history) }

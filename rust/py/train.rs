@@ -1,13 +1,14 @@
 //! Networks and their training, as `training.py` sees them.
 
-use super::array::{Table, is, view, view_mut};
+use super::array::{Inputs, Table, is, view, view_mut};
 use super::core;
 use crate::error::Result;
 use crate::mlp::activation::Activation;
-use crate::mlp::block::MOST_ROWS;
+use crate::mlp::block::{Block, MOST_ROWS, NARROW, Way};
 use crate::mlp::data::{Data, Names, TRAINING, VALIDATION};
 use crate::mlp::loss::Loss;
 use crate::mlp::optim::{Optimizer, Rule, State};
+use crate::mlp::regularization::Regularization;
 use crate::mlp::schedule::{Adaptation, Course, Schedule};
 use crate::mlp::train::{self, Memory, Plan, Selection, StopReason, Verdict, Worker};
 use crate::mlp::{self, Initializer, Output};
@@ -43,7 +44,7 @@ macro_rules! with_dtype {
 
 /// The layers of a network.
 #[pyclass(frozen)]
-pub struct Shape(mlp::Shape);
+pub struct Shape(mlp::Shape, Mutex<Option<Block<f32>>>, Mutex<Option<Block<f64>>>);
 
 #[pymethods]
 impl Shape {
@@ -55,7 +56,7 @@ impl Shape {
         let shape = mlp::Shape { sizes, activations, output };
         // At most as many numbers as memory can address, with room for what training keeps beside them.
         match shape.n_parameters() {
-            Some(n) if n <= isize::MAX as usize / 64 => Ok(Shape(shape)),
+            Some(n) if n <= isize::MAX as usize / 64 => Ok(Shape(shape, Mutex::new(None), Mutex::new(None))),
             _ => Err(PyMemoryError::new_err("sizes: the network has more parameters than memory can hold")),
         }
     }
@@ -81,17 +82,27 @@ impl Shape {
     fn predict(
         &self,
         vector: &Bound<'_, PyUntypedArray>,
-        x: &Bound<'_, PyUntypedArray>,
+        x: Inputs<'_>,
         logits: bool,
         n_threads: Option<usize>,
         out: &Bound<'_, PyUntypedArray>,
     ) -> PyResult<()> {
-        let rows = super::array::rows(x)?;
+        let rows = x.rows()?;
         with_dtype!(vector, T => {
             let (parameters, out) = (view::<T>(vector)?, view_mut::<T>(out)?);
             let long = rows.n_rows() * parameters.len() > 100_000;
             core(vector.py(), long, || {
-                rows.check_finite::<T>("X")?;
+                rows.check::<T>("X")?;
+                // A few rows, as a control loop asks for: in buffers that stay, unless another thread is in them.
+                if let (1..=NARROW, Ok(mut block)) = (rows.n_rows(), T::few(self).try_lock()) {
+                    if block.is_none() {
+                        *block = Some(Block::new(&self.0, NARROW, Way::There)?);
+                    }
+                    if let Some(block) = &mut *block {
+                        block.predict(&self.0, parameters, &rows, 0, logits, out);
+                        return Ok(());
+                    }
+                }
                 train::predict(&self.0, parameters, &rows, logits, n_threads, out)
             })?;
         });
@@ -107,9 +118,9 @@ impl Shape {
     ) -> PyResult<f64> {
         let settings = &settings.0;
         with_dtype!(vector, T => {
-            let (parameters, data) = (view::<T>(vector)?, table.data::<T>(&self.0, settings.loss)?);
+            let (parameters, data) = (view::<T>(vector)?, table.data(&self.0, settings.loss)?);
             let judged = core(vector.py(), true, || {
-                data.check(&self.0, settings.loss, TRAINING)?;
+                data.check::<T>(&self.0, settings.loss, TRAINING)?;
                 data.check_weight(TRAINING)?;
                 train::evaluate(&self.0, settings.loss, parameters, &data, settings.n_threads, &|| false)
             })?;
@@ -126,10 +137,10 @@ impl Shape {
         out: &Bound<'_, PyUntypedArray>,
     ) -> PyResult<f64> {
         with_dtype!(vector, T => {
-            let (parameters, data) = (view::<T>(vector)?, table.data::<T>(&self.0, settings.0.loss)?);
+            let (parameters, data) = (view::<T>(vector)?, table.data(&self.0, settings.0.loss)?);
             let out = view_mut::<T>(out)?;
             Ok(core(vector.py(), true, || {
-                data.check(&self.0, settings.0.loss, TRAINING)?;
+                data.check::<T>(&self.0, settings.0.loss, TRAINING)?;
                 data.check_weight(TRAINING)?;
                 train::gradient(&self.0, &settings.0, parameters, &data, out)
             })?)
@@ -166,7 +177,10 @@ pub struct Settings(train::Settings);
 impl Settings {
     #[new]
     #[allow(clippy::too_many_arguments, reason = "each is a setting")]
-    #[pyo3(signature = (shape, loss, optimizer, batch_size, shuffle, l2, total_steps, seed, n_threads))]
+    #[pyo3(signature = (
+        shape, loss, optimizer, batch_size, shuffle, l2, gradient_clip, record_gradient_norm, regularization,
+        total_steps, seed, n_threads
+    ))]
     fn new(
         shape: &Shape,
         loss: (String, f64),
@@ -174,6 +188,9 @@ impl Settings {
         batch_size: usize,
         shuffle: bool,
         l2: f64,
+        gradient_clip: Option<f64>,
+        record_gradient_norm: bool,
+        regularization: (Scheduled, f64, f64),
         total_steps: u64,
         seed: Seed,
         n_threads: Option<usize>,
@@ -202,12 +219,17 @@ impl Settings {
         };
         let (learning_rate, weight_decay) = (schedule(learning_rate)?, schedule(weight_decay)?);
         let optimizer = Optimizer { rule, learning_rate, weight_decay };
+        let (dropout, label_smoothing, mixup_alpha) = regularization;
+        let regularization = Regularization { dropout: schedule(dropout)?, label_smoothing, mixup_alpha };
         Ok(Settings(train::Settings {
             loss,
             optimizer,
             batch_size,
             shuffle,
             l2,
+            gradient_clip,
+            record_gradient_norm,
+            regularization,
             total_steps,
             seed,
             n_threads,
@@ -225,6 +247,8 @@ enum Remembered {
 trait Trained: Real + Element {
     fn recall(remembered: &mut Remembered) -> Option<(&mut Memory<Self>, &mut Option<Worker<Self>>)>;
     fn remember(memory: Memory<Self>) -> Remembered;
+    /// The network's buffers for predictions for a few rows.
+    fn few(shape: &Shape) -> &Mutex<Option<Block<Self>>>;
 }
 
 impl Trained for f32 {
@@ -234,6 +258,9 @@ impl Trained for f32 {
     fn remember(memory: Memory<f32>) -> Remembered {
         Remembered::F32(memory, None)
     }
+    fn few(shape: &Shape) -> &Mutex<Option<Block<f32>>> {
+        &shape.1
+    }
 }
 
 impl Trained for f64 {
@@ -242,6 +269,9 @@ impl Trained for f64 {
     }
     fn remember(memory: Memory<f64>) -> Remembered {
         Remembered::F64(memory, None)
+    }
+    fn few(shape: &Shape) -> &Mutex<Option<Block<f64>>> {
+        &shape.2
     }
 }
 
@@ -320,28 +350,30 @@ impl TrainerState {
         table: &Table<'_>,
         epoch: bool,
     ) -> PyResult<f64> {
-        let (parameters, data) = (view_mut::<T>(vector)?, table.data::<T>(shape, settings.loss)?);
+        let (parameters, data) = (view_mut::<T>(vector)?, table.data(shape, settings.loss)?);
         let py = vector.py();
         let one_block = !epoch && data.len() <= MOST_ROWS;
         let main = !one_block && on_main_thread(py)?;
         let long = !one_block || data.len() * parameters.len() > 100_000;
         let (sums, error) = core(py, long, || -> Result<_> {
-            data.check(shape, settings.loss, TRAINING)?;
+            data.check::<T>(shape, settings.loss, TRAINING)?;
             let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let Some((memory, worker)) = T::recall(&mut remembered) else {
                 return Ok((None, Some(PyValueError::new_err("the network's dtype is not the trainer's"))));
             };
             if one_block {
                 if worker.as_ref().is_none_or(|worker| worker.capacity() < data.len()) {
-                    *worker = Some(Worker::new(shape, data.len())?);
+                    *worker = Some(Worker::new(shape, &settings.regularization, data.len())?);
                 }
                 let worker = worker.as_mut().expect("made above");
                 let numbers: [u32; MOST_ROWS] = std::array::from_fn(|i| i as u32);
                 let numbers = &numbers[..data.len()];
-                return Ok((Some(worker.step(shape, settings, parameters, memory, &data, numbers)), None));
+                let sums = worker.step(shape, settings, parameters, memory, &data, numbers, None);
+                return Ok((Some(sums), None));
             }
             let signals = Signals::new(main);
             let interrupt = || signals.pending();
+            let before = if epoch { Some(memory.copy()?) } else { None };
             let batch = train::Settings { batch_size: data.len(), ..settings.clone() };
             let settings = if epoch { settings } else { &batch };
             let sums = train::with_trainer(shape, settings, &data, 1, &interrupt, |trainer| {
@@ -351,6 +383,9 @@ impl TrainerState {
                     trainer.step_on_all(parameters, memory)
                 })
             })?;
+            if let (None, Some(before)) = (sums, before) {
+                *memory = before; // as the parameters, of which this call changed a copy
+            }
             Ok((sums, signals.error.into_inner()))
         })?;
         match (error, sums) {
@@ -395,9 +430,9 @@ impl Signals {
     }
 }
 
-/// A finished run: losses, validation losses, learning rates and seconds by epoch; the best epoch; why it stopped; and
-/// the exception that ended it.
-type Finished<'py> = ([Bound<'py, PyArray1<f64>>; 4], usize, &'static str, Option<PyErr>);
+/// A finished run: losses, validation losses, learning rates, seconds and gradient norms by epoch; the best epoch; why
+/// it stopped; and the exception that ended it.
+type Finished<'py> = ([Bound<'py, PyArray1<f64>>; 5], usize, &'static str, Option<PyErr>);
 
 /// Trains the parameters in `vector`. `observe`, if any, is called after each epoch with (epoch, loss,
 /// validation_loss, learning_rate, seconds, parameters) and answers (stop, score).
@@ -431,16 +466,21 @@ fn fit_as<'py, T: Trained>(
 ) -> PyResult<Finished<'py>> {
     let py = vector.py();
     let parameters = view_mut::<T>(vector)?;
-    let data = table.data::<T>(shape, settings.loss)?;
-    let validation = validation.map(|table| table.data::<T>(shape, settings.loss)).transpose()?;
+    let data = table.data(shape, settings.loss)?;
+    let validation = validation.map(|table| table.data(shape, settings.loss)).transpose()?;
     let main = on_main_thread(py)?;
     let (history, error) = core(py, true, || -> Result<_> {
-        let check = |data: &Data<T>, names: Names| {
-            data.check(shape, settings.loss, names)?;
+        let check = |data: &Data, names: Names| {
+            data.check::<T>(shape, settings.loss, names)?;
             data.check_weight(names)
         };
         check(&data, TRAINING)?;
-        validation.as_ref().map(|data| check(data, VALIDATION)).transpose()?;
+        match &validation {
+            // A part of the same table, whose values have been judged.
+            Some(part) if part.index.is_some() => part.check_weight(VALIDATION)?,
+            Some(other) => check(other, VALIDATION)?,
+            None => {}
+        }
         let signals = Signals::new(main);
         let interrupt = || signals.pending();
         let mut tell = |epoch: usize, record: &train::Record, parameters: &[T]| {
@@ -483,6 +523,7 @@ fn fit_as<'py, T: Trained>(
         column(|r| r.validation_loss),
         column(|r| r.learning_rate),
         column(|r| r.seconds),
+        PyArray1::from_slice(py, &history.gradient_norms),
     ];
     let reason = match history.stop_reason {
         StopReason::Epochs => "epochs",
@@ -494,10 +535,14 @@ fn fit_as<'py, T: Trained>(
     Ok((columns, history.best_epoch, reason, error))
 }
 
-/// Fills `out` with a permutation of 0..n: the order in which rows are drawn for validation.
+/// Marks in `out` the rows that are held back: `fraction` of all, by class where there are `classes`.
 #[pyfunction]
-pub fn split_order(seed: Seed, out: &Bound<'_, PyUntypedArray>) -> PyResult<()> {
-    let out = view_mut::<u32>(out)?;
-    crate::random::Stream::new(seed, crate::random::Purpose::Split, 0, 0).permutation(out);
-    Ok(())
+pub fn hold_back(
+    seed: Seed,
+    fraction: f64,
+    classes: Option<&Bound<'_, PyUntypedArray>>,
+    out: &Bound<'_, PyUntypedArray>,
+) -> PyResult<()> {
+    let classes = classes.map(|classes| view::<u32>(classes)).transpose()?;
+    Ok(mlp::data::hold_back(seed, fraction, classes, view_mut::<bool>(out)?)?)
 }
