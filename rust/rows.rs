@@ -2,7 +2,8 @@
 //! by number and converted to the network's element type batch by batch, so no copy of the whole is ever made.
 
 use crate::error::{Error, Result};
-use crate::simd::Real;
+use crate::gemm::Transpose;
+use crate::simd::{Real, dispatch};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -128,6 +129,9 @@ macro_rules! with_element {
     };
 }
 
+/// Fewer rows or columns than this are gathered one element at a time.
+const FEW: usize = 8;
+
 impl<'a> Rows<'a> {
     /// A table in memory that somebody else owns; strides are in bytes, of any sign.
     ///
@@ -225,12 +229,13 @@ impl<'a> Rows<'a> {
             }
             return;
         };
+        assert!(numbers.iter().all(|number| (*number as usize) < self.n_rows));
+        let few = numbers.len() < FEW || self.n_columns < FEW;
+        let turned = if few { 0 } else { self.gather_turned(numbers, to, to_row, row, column) };
         with_element!(self.element, E => {
-            for (s, number) in numbers.iter().enumerate() {
-                let number = *number as usize;
-                assert!(number < self.n_rows);
-                // SAFETY: a row of the table; the element type is the table's.
-                let row = unsafe { self.data.offset(number as isize * row) };
+            for (s, number) in numbers.iter().enumerate().skip(turned) {
+                // SAFETY: the number is that of a row; the element type is the table's.
+                let row = unsafe { self.data.offset(*number as isize * row) };
                 for j in 0..self.n_columns {
                     // SAFETY: a column of the table.
                     let value = unsafe { row.offset(j as isize * column).cast::<E>().read() };
@@ -238,6 +243,54 @@ impl<'a> Rows<'a> {
                 }
             }
         });
+    }
+
+    /// The same for as many of the first rows as it can do fast, a vector of them at a time: copied in stretches of
+    /// columns, then turned in registers. The numbers are those of rows, the strides the table's.
+    #[allow(clippy::unnecessary_cast, reason = "one body for eleven element types")]
+    #[inline(never)]
+    fn gather_turned<T: Real>(
+        &self,
+        numbers: &[u32],
+        to: &mut [T],
+        to_row: usize,
+        row_stride: isize,
+        column_stride: isize,
+    ) -> usize {
+        const STRETCH: usize = 32;
+        let mut copy = [T::ZERO; 16 * STRETCH];
+        let mut first = 0;
+        with_element!(self.element, E => {
+            if column_stride != size_of::<E>() as isize {
+                return 0;
+            }
+            for numbers in numbers.chunks(T::LANES) {
+                // A row of `to` must have room for the whole vector.
+                if numbers.len() < FEW || to_row - first < T::LANES {
+                    break;
+                }
+                for column in (0..self.n_columns).step_by(STRETCH) {
+                    let columns = STRETCH.min(self.n_columns - column);
+                    for (copy, number) in copy.chunks_exact_mut(STRETCH).zip(numbers) {
+                        let row = self.data.wrapping_offset(*number as isize * row_stride).cast::<E>();
+                        for (j, copy) in copy[..columns].iter_mut().enumerate() {
+                            // SAFETY: columns column..column + columns of a row whose elements follow each other.
+                            *copy = T::of(unsafe { row.add(column + j).read() } as f64);
+                        }
+                    }
+                    dispatch(Transpose {
+                        to: &mut to[column * to_row + first..],
+                        to_row,
+                        from: &copy,
+                        from_row: STRETCH,
+                        rows: numbers.len(),
+                        columns,
+                    });
+                }
+                first += numbers.len();
+            }
+        });
+        first
     }
 
     /// An error that names the first element, row by row, that is not finite in the type `T`, or says what is wrong

@@ -4,7 +4,7 @@ use super::array::{Inputs, Table, is, view, view_mut};
 use super::core;
 use crate::error::{Error, Result};
 use crate::mlp::activation::Activation;
-use crate::mlp::block::MOST_ROWS;
+use crate::mlp::block::{Block, MOST_ROWS, NARROW, Way};
 use crate::mlp::data::{Data, Names, TRAINING, VALIDATION};
 use crate::mlp::loss::Loss;
 use crate::mlp::optim::{Optimizer, Rule, State};
@@ -44,7 +44,7 @@ macro_rules! with_dtype {
 
 /// The layers of a network.
 #[pyclass(frozen)]
-pub struct Shape(mlp::Shape);
+pub struct Shape(mlp::Shape, Mutex<Option<Block<f32>>>, Mutex<Option<Block<f64>>>);
 
 #[pymethods]
 impl Shape {
@@ -56,7 +56,7 @@ impl Shape {
         let shape = mlp::Shape { sizes, activations, output };
         // At most as many numbers as memory can address, with room for what training keeps beside them.
         match shape.n_parameters() {
-            Some(n) if n <= isize::MAX as usize / 64 => Ok(Shape(shape)),
+            Some(n) if n <= isize::MAX as usize / 64 => Ok(Shape(shape, Mutex::new(None), Mutex::new(None))),
             _ => Err(PyMemoryError::new_err("sizes: the network has more parameters than memory can hold")),
         }
     }
@@ -93,6 +93,16 @@ impl Shape {
             let long = rows.n_rows() * parameters.len() > 100_000;
             interruptible(vector.py(), long, |stop| {
                 rows.check::<T>("X", stop)?;
+                // A few rows, as a control loop asks for: in buffers that stay, unless another thread is in them.
+                if let (1..=NARROW, Ok(mut block)) = (rows.n_rows(), T::few(self).try_lock()) {
+                    if block.is_none() {
+                        *block = Some(Block::new(&self.0, NARROW, Way::There)?);
+                    }
+                    if let Some(block) = &mut *block {
+                        block.predict(&self.0, parameters, &rows, 0, logits, out);
+                        return Ok(());
+                    }
+                }
                 train::predict(&self.0, parameters, &rows, logits, n_threads, stop, out)
             })?;
         });
@@ -238,6 +248,8 @@ enum Remembered {
 trait Trained: Real + Element {
     fn recall(remembered: &mut Remembered) -> Option<(&mut Memory<Self>, &mut Option<Worker<Self>>)>;
     fn remember(memory: Memory<Self>) -> Remembered;
+    /// The network's buffers for predictions for a few rows.
+    fn few(shape: &Shape) -> &Mutex<Option<Block<Self>>>;
 }
 
 impl Trained for f32 {
@@ -247,6 +259,9 @@ impl Trained for f32 {
     fn remember(memory: Memory<f32>) -> Remembered {
         Remembered::F32(memory, None)
     }
+    fn few(shape: &Shape) -> &Mutex<Option<Block<f32>>> {
+        &shape.1
+    }
 }
 
 impl Trained for f64 {
@@ -255,6 +270,9 @@ impl Trained for f64 {
     }
     fn remember(memory: Memory<f64>) -> Remembered {
         Remembered::F64(memory, None)
+    }
+    fn few(shape: &Shape) -> &Mutex<Option<Block<f64>>> {
+        &shape.2
     }
 }
 
