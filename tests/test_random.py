@@ -170,23 +170,24 @@ def test_bad_input():
         _core.stream_words(0, "split", 0, 0, 0, np.zeros(8))
 
 
-def test_a_permutation_is_uniform():
-    """The place of every number over 20,000 orders of 20 rows, and what the first two are."""
-    n, times = 20, 20_000
-    order = np.empty(n, np.uint32)
-    places, pairs = np.zeros((n, n)), np.zeros((n, n))
+def test_rows_held_back_are_any_rows():
+    """The first quarter of a permutation: how often each of 20 rows is in it, and each pair, in 20,000 of them."""
+    n, times, held = 20, 20_000, 5
+    out = np.empty(n, bool)
+    together = np.zeros((n, n))
     for seed in range(times):
-        _core.split_order(seed, order)
-        places[np.arange(n), order] += 1
-        pairs[order[0], order[1]] += 1
-    assert (pairs.diagonal() == 0).all()
-    # Rows and columns of `places` sum to `times`: (n − 1)² degrees of freedom.
-    expected = times / n
-    statistic = ((places - expected) ** 2 / expected).sum() * (n - 1) / n
-    p = scipy.stats.chi2.cdf(statistic, (n - 1) ** 2)
+        _core.hold_back(seed, held / n, None, out)
+        assert out.sum() == held
+        together += np.outer(out, out)
+    share = held / n
+    # The counts of rows sum to 5·20,000: n − 1 degrees of freedom.
+    deviations = together.diagonal() - times * share
+    statistic = (deviations**2).sum() / (times * share * (1 - share)) * (n - 1) / n
+    p = scipy.stats.chi2.cdf(statistic, n - 1)
     assert randomness.LIMIT < p < 1 - randomness.LIMIT
-    p = randomness.chi_squared(pairs[~np.eye(n, dtype=bool)])
-    assert randomness.LIMIT < p < 1 - randomness.LIMIT
+    share = held * (held - 1) / (n * (n - 1))
+    pairs = together[np.triu_indices(n, 1)]
+    assert abs(pairs - times * share).max() <= 5 * np.sqrt(times * share * (1 - share))
 
 
 @pytest.mark.parametrize("name", randomness.SEQUENCES)
