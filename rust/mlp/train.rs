@@ -131,7 +131,7 @@ pub struct Worker<T> {
     regularizer: Option<Regularizer<T>>,
     partners: Vec<u32>,
     gradient: Vec<T>,
-    /// The gradient of a group.
+    /// The gradient of a group; empty where a group is a block.
     totals: Vec<f64>,
     loss: f64,
 }
@@ -142,12 +142,13 @@ impl<T: Real> Worker<T> {
         let n_parameters = shape.n_parameters().unwrap_or(usize::MAX);
         let rows = capacity.min(MOST_ROWS);
         let way = if regularization.dropout.value == 0.0 { Way::Back } else { Way::BackWithDropout };
+        let in_group = group(capacity.div_ceil(block_rows::<T>(shape, capacity).max(1)));
         Ok(Worker {
             block: Block::new(shape, rows, way)?,
             regularizer: Regularizer::new(shape, regularization, rows)?,
             partners: Vec::new(),
             gradient: zeros(n_parameters)?,
-            totals: zeros(if capacity > MOST_ROWS { n_parameters } else { 0 })?,
+            totals: zeros(if in_group > 1 { n_parameters } else { 0 })?,
             loss: 0.0,
         })
     }
@@ -169,8 +170,11 @@ impl<T: Real> Worker<T> {
         self.loss = self.block.gradient(loss, parameters, data, numbers, batch.factor, gradient, regularizer);
     }
 
-    /// The same of a group of blocks, the gradient in `self.totals`.
+    /// The same of a group of blocks: the gradient in `self.totals`, that of a group of one in `self.gradient`.
     fn compute_group(&mut self, loss: Loss, parameters: &[T], data: &Data, batch: &Batch, number: usize) {
+        if self.totals.is_empty() {
+            return self.compute(loss, parameters, data, batch, number);
+        }
         let mut total = 0.0;
         self.totals.fill(0.0);
         let blocks = batch.numbers.len().div_ceil(batch.rows);
@@ -421,7 +425,11 @@ impl<T: Real> Trainer<'_, '_, T> {
             for member in 0..members.min(groups - first) {
                 let worker = shared.worker(member);
                 loss += worker.loss;
-                dispatch(Accumulate { totals: &mut self.totals, part: &worker.totals });
+                if worker.totals.is_empty() {
+                    dispatch(Accumulate { totals: &mut self.totals, part: &worker.gradient });
+                } else {
+                    dispatch(Accumulate { totals: &mut self.totals, part: &worker.totals });
+                }
             }
             first += members;
         }
