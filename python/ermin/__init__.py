@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ermin._core import __version__
 
 if TYPE_CHECKING:
+    from ermin.estimators import MLPClassifier, MLPRegressor
     from ermin.files import load
     from ermin.losses import Huber, Quantile
     from ermin.network import MLP
@@ -41,6 +42,8 @@ __all__ = [
     "History",
     "Huber",
     "InverseScaling",
+    "MLPClassifier",
+    "MLPRegressor",
     "OneCycle",
     "Quantile",
     "Trainer",
@@ -50,6 +53,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "estimators": ("MLPClassifier", "MLPRegressor"),
     "files": ("load",),
     "losses": ("Huber", "Quantile"),
     "network": ("MLP",),

@@ -298,7 +298,8 @@ impl TrainerState {
         }
     }
 
-    /// One step on all rows (or with `epoch` an epoch of steps): the parameters in `vector` change; the mean loss.
+    /// One step on all rows (or with `epoch` an epoch of steps): the parameters in `vector` change; the mean loss
+    /// and the mean penalty.
     fn advance(
         &self,
         shape: &Shape,
@@ -306,7 +307,7 @@ impl TrainerState {
         vector: &Bound<'_, PyUntypedArray>,
         table: Table<'_>,
         epoch: bool,
-    ) -> PyResult<f64> {
+    ) -> PyResult<(f64, f64)> {
         with_dtype!(vector, T => self.advance_as::<T>(&shape.0, &settings.0, vector, &table, epoch))
     }
 }
@@ -319,7 +320,7 @@ impl TrainerState {
         vector: &Bound<'_, PyUntypedArray>,
         table: &Table<'_>,
         epoch: bool,
-    ) -> PyResult<f64> {
+    ) -> PyResult<(f64, f64)> {
         let (parameters, data) = (view_mut::<T>(vector)?, table.data::<T>(shape, settings.loss)?);
         let py = vector.py();
         let one_block = !epoch && data.len() <= MOST_ROWS;
@@ -355,7 +356,7 @@ impl TrainerState {
         })?;
         match (error, sums) {
             (Some(error), _) => Err(error),
-            (None, Some([loss, weight])) => Ok(loss / weight),
+            (None, Some([loss, weight, penalty])) => Ok((loss / weight, penalty / weight)),
             (None, None) => Err(pyo3::exceptions::PyKeyboardInterrupt::new_err(())),
         }
     }
