@@ -35,6 +35,13 @@ pub enum Error {
         /// What it must be.
         need: &'static str,
     },
+    /// A table whose parts do not go together.
+    Form {
+        /// The parameter's public name.
+        argument: &'static str,
+        /// What it must do.
+        need: &'static str,
+    },
     /// No epoch had a finite loss; the network keeps its weights.
     Diverged,
     /// Memory for `bytes` could not be had.
@@ -63,7 +70,9 @@ impl fmt::Display for Error {
             Error::RowSum { argument, row, sum } => {
                 write!(f, "{argument}: row {row} sums to {sum}, but must sum to 1")
             }
-            Error::Empty { argument, need } => write!(f, "{argument} must {need}"),
+            Error::Empty { argument, need } | Error::Form { argument, need } => {
+                write!(f, "{argument} must {need}")
+            }
             Error::Diverged => write!(
                 f,
                 "the loss was not finite in any epoch; the network keeps its former weights. \

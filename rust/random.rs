@@ -23,6 +23,10 @@ pub enum Purpose {
     Shuffle = 4,
     /// The choice of validation rows.
     Split = 5,
+    /// Which numbers of the hidden layers are dropped; the index is step · (hidden layers) + layer.
+    Dropout = 6,
+    /// How a batch is mixed with itself; the index is the step.
+    Mixup = 7,
 }
 
 /// A 128-bit key.
@@ -47,8 +51,8 @@ pub struct Stream {
     key: [u64; 4],
 }
 
-/// Words in a block of [`Stream::words`].
-const BLOCK: u64 = 4096;
+/// Words in a block of [`Stream::words`]: calls that end where blocks end cost nothing twice.
+pub const BLOCK: u64 = 4096;
 
 impl Stream {
     /// The stream of that name; `member` counts networks trained side by side, 0 for one alone.
@@ -70,7 +74,7 @@ impl Stream {
 
     /// Uniform numbers in (0, 1), odd multiples of 2⁻⁵³: for quantile functions that are infinite at the ends.
     pub fn open_uniform(&self, start: u64, to: &mut [f64]) {
-        self.each_word(start, to, |word| ((word >> 12) as f64 + 0.5) * (1.0 / (1u64 << 52) as f64));
+        self.each_word(start, to, open);
     }
 
     fn each_word(&self, start: u64, to: &mut [f64], f: impl Fn(u64) -> f64) {
@@ -84,17 +88,18 @@ impl Stream {
         }
     }
 
-    /// A permutation of 0..n by Fisher and Yates' shuffle with exact bounded integers (Lemire 2019, "Fast random
-    /// integer generation in an interval").
+    /// A permutation of 0..n.
     pub fn permutation(&self, to: &mut [u32]) {
         for (i, place) in to.iter_mut().enumerate() {
             *place = i as u32;
         }
-        let mut words = Sequence::new(*self);
-        for i in (1..to.len()).rev() {
-            to.swap(i, words.below(i as u64 + 1) as usize);
-        }
+        Sequence::new(*self).shuffle(to);
     }
+}
+
+/// A word as a number in (0, 1), an odd multiple of 2⁻⁵³.
+fn open(word: u64) -> f64 {
+    ((word >> 12) as f64 + 0.5) * (1.0 / (1u64 << 52) as f64)
 }
 
 /// The words of a stream one after the other.
@@ -132,6 +137,19 @@ impl Sequence {
             }
         }
         (product >> 64) as u64
+    }
+
+    /// A uniform number in (0, 1), an odd multiple of 2⁻⁵³.
+    pub fn open_uniform(&mut self) -> f64 {
+        open(self.word())
+    }
+
+    /// Puts the numbers into an order, each equally likely, by Fisher and Yates' shuffle with exact bounded integers
+    /// (Lemire 2019, "Fast random integer generation in an interval").
+    pub fn shuffle(&mut self, numbers: &mut [u32]) {
+        for i in (1..numbers.len()).rev() {
+            numbers.swap(i, self.below(i as u64 + 1) as usize);
+        }
     }
 }
 

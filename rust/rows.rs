@@ -1,9 +1,10 @@
-//! A table of rows as it comes: any native element type, any strides. Rows are gathered by number and converted to the
-//! network's element type batch by batch, so no copy of the whole is ever made.
+//! A table of rows as it comes: any native element type, any strides, or compressed sparse rows (CSR). Rows are gathered
+//! by number and converted to the network's element type batch by batch, so no copy of the whole is ever made.
 
 use crate::error::{Error, Result};
 use crate::simd::Real;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// The element types a table may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,15 +23,51 @@ pub enum Element {
     F64,
 }
 
+/// Whole numbers as SciPy keeps the indices of a sparse matrix.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "they are the names of the types")]
+pub enum Indices<'a> {
+    I32(&'a [i32]),
+    I64(&'a [i64]),
+}
+
+impl Indices<'_> {
+    /// How many.
+    #[allow(clippy::len_without_is_empty, reason = "row ends are never empty")]
+    pub fn len(&self) -> usize {
+        match self {
+            Indices::I32(numbers) => numbers.len(),
+            Indices::I64(numbers) => numbers.len(),
+        }
+    }
+
+    /// The number at `i`; None where there is none or it is negative.
+    #[inline]
+    fn get(&self, i: usize) -> Option<usize> {
+        match self {
+            Indices::I32(numbers) => numbers.get(i).and_then(|n| usize::try_from(*n).ok()),
+            Indices::I64(numbers) => numbers.get(i).and_then(|n| usize::try_from(*n).ok()),
+        }
+    }
+}
+
+/// Where a table's elements lie.
+#[derive(Clone, Copy, Debug)]
+enum Layout<'a> {
+    /// At fixed distances, in bytes.
+    Strided { row: isize, column: isize },
+    /// Row i has the elements `ends[i]..ends[i + 1]`, in the columns named there, and zeros elsewhere.
+    Compressed { ends: Indices<'a>, columns: Indices<'a> },
+}
+
 /// A borrowed table of rows.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
     data: *const u8,
     element: Element,
     n_rows: usize,
     n_columns: usize,
-    row_stride: isize,
-    column_stride: isize,
+    layout: Layout<'a>,
     memory: PhantomData<&'a [u8]>,
 }
 
@@ -101,9 +138,28 @@ impl<'a> Rows<'a> {
         data: *const u8,
         element: Element,
         (n_rows, n_columns): (usize, usize),
-        (row_stride, column_stride): (isize, isize),
+        (row, column): (isize, isize),
     ) -> Rows<'a> {
-        Rows { data, element, n_rows, n_columns, row_stride, column_stride, memory: PhantomData }
+        let layout = Layout::Strided { row, column };
+        Rows { data, element, n_rows, n_columns, layout, memory: PhantomData }
+    }
+
+    /// Compressed sparse rows in memory that somebody else owns: the elements at `data`, as many as `columns` has
+    /// numbers, in the columns of those numbers; `ends` has one number more than there are rows. None of the numbers is
+    /// trusted: [`Rows::check`] judges them, and what is out of range is never read.
+    ///
+    /// # Safety
+    /// For 'a, `columns.len()` elements are readable at `data`, aligned, one after the other, and of the type `element`.
+    pub unsafe fn compressed(
+        data: *const u8,
+        element: Element,
+        n_columns: usize,
+        columns: Indices<'a>,
+        ends: Indices<'a>,
+    ) -> Rows<'a> {
+        let n_rows = ends.len().saturating_sub(1);
+        let layout = Layout::Compressed { ends, columns };
+        Rows { data, element, n_rows, n_columns, layout, memory: PhantomData }
     }
 
     /// How many rows.
@@ -116,47 +172,105 @@ impl<'a> Rows<'a> {
         self.n_columns
     }
 
-    /// Writes the numbered rows feature-major: `to[j · to_row + s]` is element j of row `numbers[s]`.
+    /// The places of a compressed row's elements; none where they are not what they should be.
+    fn places(ends: Indices, columns: Indices, number: usize) -> Range<usize> {
+        match (ends.get(number), ends.get(number + 1)) {
+            (Some(first), Some(end)) if first <= end && end <= columns.len() => first..end,
+            _ => 0..0,
+        }
+    }
+
+    /// Calls `f` with the column and the value of every element of a row (of a compressed one, of those it names).
+    #[inline]
+    #[allow(clippy::unnecessary_cast, reason = "one body for eleven element types")]
+    pub fn each(&self, number: usize, mut f: impl FnMut(usize, f64)) {
+        assert!(number < self.n_rows);
+        with_element!(self.element, E => match self.layout {
+            Layout::Strided { row, column } => {
+                // SAFETY: a row of the table.
+                let row = unsafe { self.data.offset(number as isize * row) };
+                for j in 0..self.n_columns {
+                    // SAFETY: a column of the table; the element type is the table's.
+                    f(j, unsafe { row.offset(j as isize * column).cast::<E>().read() } as f64);
+                }
+            }
+            Layout::Compressed { ends, columns } => {
+                for place in Self::places(ends, columns, number) {
+                    if let Some(j) = columns.get(place).filter(|j| *j < self.n_columns) {
+                        // SAFETY: `place` is below the number of elements; the element type is the table's.
+                        f(j, unsafe { self.data.cast::<E>().add(place).read() } as f64);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Writes the numbered rows feature-major: `to[j · to_row + s]` is element j of row `numbers[s]`. Elements that a
+    /// compressed row names twice are added.
     ///
     /// # Panics
     /// If a number is not that of a row, or `to` is too short.
     #[allow(clippy::unnecessary_cast, reason = "one body for eleven element types")]
     pub fn gather<T: Real>(&self, numbers: &[u32], to: &mut [T], to_row: usize) {
         assert!(self.n_columns == 0 || (self.n_columns - 1) * to_row + numbers.len() <= to.len());
+        let Layout::Strided { row, column } = self.layout else {
+            for column in to.chunks_mut(to_row).take(self.n_columns) {
+                column[..numbers.len()].fill(T::ZERO);
+            }
+            for (s, number) in numbers.iter().enumerate() {
+                self.each(*number as usize, |j, value| {
+                    let to = &mut to[j * to_row + s];
+                    *to = *to + T::of(value);
+                });
+            }
+            return;
+        };
         with_element!(self.element, E => {
             for (s, number) in numbers.iter().enumerate() {
                 let number = *number as usize;
                 assert!(number < self.n_rows);
                 // SAFETY: a row of the table; the element type is the table's.
-                let row = unsafe { self.data.offset(number as isize * self.row_stride) };
+                let row = unsafe { self.data.offset(number as isize * row) };
                 for j in 0..self.n_columns {
                     // SAFETY: a column of the table.
-                    let value = unsafe { row.offset(j as isize * self.column_stride).cast::<E>().read() };
+                    let value = unsafe { row.offset(j as isize * column).cast::<E>().read() };
                     to[j * to_row + s] = T::of(value as f64);
                 }
             }
         });
     }
 
-    /// An error that names the first element, row by row, that is not finite in the type `T`.
-    #[allow(clippy::unnecessary_cast, reason = "one body for eleven element types")]
-    pub fn check_finite<T: Real>(&self, argument: &'static str) -> Result<()> {
+    /// An error that names the first element, row by row, that is not finite in the type `T`, or says what is wrong
+    /// with a compressed table's numbers.
+    pub fn check<T: Real>(&self, argument: &'static str) -> Result<()> {
+        if let Layout::Compressed { ends, columns } = self.layout {
+            let begins = ends.get(0) == Some(0) && ends.get(self.n_rows) == Some(columns.len());
+            if !begins || (0..self.n_rows).any(|i| ends.get(i).is_none_or(|end| ends.get(i + 1) < Some(end)))
+            {
+                let need = "have row ends (indptr) that ascend from 0 to the number of its elements";
+                return Err(Error::Form { argument, need });
+            }
+            if (0..columns.len()).any(|place| columns.get(place).is_none_or(|j| j >= self.n_columns)) {
+                return Err(Error::Form {
+                    argument,
+                    need: "have column numbers (indices) from 0 up to its width",
+                });
+            }
+        }
         if !matches!(self.element, Element::F32 | Element::F64) {
             return Ok(());
         }
-        with_element!(self.element, E => {
-            for i in 0..self.n_rows {
-                // SAFETY: a row of the table.
-                let row = unsafe { self.data.offset(i as isize * self.row_stride) };
-                for j in 0..self.n_columns {
-                    // SAFETY: a column of the table; the element type is the table's.
-                    let value = unsafe { row.offset(j as isize * self.column_stride).cast::<E>().read() } as f64;
-                    if !T::of(value).is_finite() {
-                        return Err(Error::Value { argument, index: vec![i, j], value, need: "be finite" });
-                    }
+        for i in 0..self.n_rows {
+            let mut wrong = None;
+            self.each(i, |j, value| {
+                if !T::of(value).is_finite() && wrong.is_none() {
+                    wrong = Some((j, value));
                 }
+            });
+            if let Some((j, value)) = wrong {
+                return Err(Error::Value { argument, index: vec![i, j], value, need: "be finite" });
             }
-        });
+        }
         Ok(())
     }
 }
@@ -188,11 +302,46 @@ mod tests {
     }
 
     #[test]
+    fn compressed_rows_are_gathered_with_their_zeros() {
+        let (data, columns, ends) = ([1.5, 2.5, -3.0, 4.0], [2, 0, 1, 1], [0i64, 2, 2, 4]);
+        // SAFETY: four elements, four column numbers.
+        let rows = unsafe {
+            let columns = Indices::I32(&columns);
+            Rows::compressed(data.as_ptr().cast(), Element::F64, 3, columns, Indices::I64(&ends))
+        };
+        assert_eq!(rows.n_rows(), 3);
+        assert!(rows.check::<f32>("X").is_ok());
+        let mut to = [9f32; 3 * 4];
+        rows.gather(&[2, 0, 1], &mut to, 4);
+        assert_eq!(to, [0., 2.5, 0., 9., 1., 0., 0., 9., 0., 1.5, 0., 9.]); // -3 + 4 = 1
+    }
+
+    #[test]
+    fn wrong_numbers_of_compressed_rows_are_refused_and_read_nothing() {
+        let data = [1.0, 2.0];
+        for (columns, ends) in [
+            (vec![0, 3], vec![0, 1, 2]),
+            (vec![0, -1], vec![0, 1, 2]),
+            (vec![0, 1], vec![0, 3, 2]),
+            (vec![0, 1], vec![0, 2, 1]),
+            (vec![0, 1], vec![0, 1, 9]),
+            (vec![0, 1], vec![-1, 1, 2]),
+            (vec![0, 1], vec![1, 1, 2]),
+        ] {
+            let (columns, ends) = (Indices::I64(&columns), Indices::I64(&ends));
+            // SAFETY: two elements, two column numbers.
+            let rows = unsafe { Rows::compressed(data.as_ptr().cast(), Element::F64, 2, columns, ends) };
+            assert!(matches!(rows.check::<f64>("X"), Err(Error::Form { .. })), "{columns:?} {ends:?}");
+            rows.gather(&[0, 1], &mut [0.0; 4], 2);
+        }
+    }
+
+    #[test]
     fn the_first_element_that_is_not_finite_is_named() {
         let table = [1.0, 2.0, 1e39, f64::NAN];
         let rows = Rows::from((&table[..], 2));
-        let error = rows.check_finite::<f64>("X").unwrap_err();
+        let error = rows.check::<f64>("X").unwrap_err();
         assert_eq!(error.to_string(), "X[1, 1] is NaN, but must be finite");
-        assert!(matches!(rows.check_finite::<f32>("X"), Err(Error::Value { index, .. }) if index == [1, 0]));
+        assert!(matches!(rows.check::<f32>("X"), Err(Error::Value { index, .. }) if index == [1, 0]));
     }
 }

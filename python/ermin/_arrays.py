@@ -54,11 +54,17 @@ def seed(rng: RngLike) -> Seed:
 
 
 def thread_count(n_threads: int | None) -> int | None:
-    """`n_threads` checked: None leaves the choice to the native module, or 1 in a daemonic worker process."""
+    """`n_threads` checked: None leaves the choice to the native module, or is 1 in a worker process.
+
+    Workers are daemonic processes (`multiprocessing.Pool`) and those of loky (joblib): others like them have the
+    remaining processors.
+    """
     if n_threads is None:
-        process = sys.modules.get("multiprocessing.process")
-        if process is not None and process.current_process().daemon:
-            return 1
+        module = sys.modules.get("multiprocessing.process")
+        if module is not None:
+            process = module.current_process()
+            if process.daemon or "loky" in type(process).__module__:
+                return 1
         return None
     number = operator.index(n_threads)
     if number < 1:
@@ -91,16 +97,8 @@ _NATIVE = frozenset(
 )
 
 
-def table(x: ArrayLike, name: str, n_columns: int) -> NDArray[Any]:
-    """`x` as a table of rows with `n_columns`, in a form the native module reads: any strides, native numbers.
-
-    No copy is made of aligned native bool, int, uint, float32 and float64; other forms are converted once.
-    """
-    array = np.asarray(x)
-    if array.ndim != 2:
-        raise ValueError(f"{name} has {array.ndim} dimensions, but must have 2: (rows, columns)")
-    if array.shape[1] != n_columns:
-        raise ValueError(f"{name} has {array.shape[1]} columns, but the network has {n_columns} inputs")
+def native(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """`array` as native aligned bool, int, uint, float32 or float64 in any strides: itself, or converted once."""
     if array.dtype.str in _NATIVE and array.flags.aligned:
         return array
     if array.dtype.kind in "iub":
@@ -110,14 +108,50 @@ def table(x: ArrayLike, name: str, n_columns: int) -> NDArray[Any]:
     )
 
 
-def targets(
-    y: ArrayLike, name: str, n_rows: int, n_outputs: int, output: str, loss: str, dtype: Any
-) -> NDArray[Any]:
-    """`y` as what a network with that output learns: class indices as uint32, or rows of numbers in its dtype.
+class SparseRows:
+    """Compressed sparse rows: those of a `scipy.sparse.csr_array`, whose memory they share."""
+
+    __slots__ = ("data", "indices", "indptr", "n_columns")
+
+    def __init__(self, matrix: Any, name: str) -> None:
+        index = np.int32 if matrix.indices.dtype == matrix.indptr.dtype == np.int32 else np.int64
+        self.indices = np.require(matrix.indices, index, ["C", "A"])
+        self.indptr = np.require(matrix.indptr, index, ["C", "A"])
+        self.data = np.ascontiguousarray(native(matrix.data, name))
+        self.n_columns = int(matrix.shape[1])
+        # SciPy may keep more room than there are elements.
+        n = min(int(self.indptr[-1]), len(self.data), len(self.indices))
+        self.indices, self.data = self.indices[:n], self.data[:n]
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+
+Rows: TypeAlias = "NDArray[Any] | SparseRows"
+
+
+def table(x: Any, name: str, n_columns: int) -> Rows:
+    """`x` as a table of rows with `n_columns`, in a form the native module reads: native numbers, strided or CSR.
+
+    No copy is made of aligned native bool, int, uint, float32 and float64, nor of CSR; other forms are converted once.
+    """
+    sparse = not isinstance(x, np.ndarray) and hasattr(x, "tocsr")
+    array: Any = x if sparse else np.asarray(x)
+    if array.ndim != 2:
+        raise ValueError(f"{name} has {array.ndim} dimensions, but must have 2: (rows, columns)")
+    if array.shape[1] != n_columns:
+        raise ValueError(f"{name} has {array.shape[1]} columns, but the network has {n_columns} inputs")
+    if array.shape[0] >= 2**32:
+        raise ValueError(f"{name} has {array.shape[0]} rows, but must have fewer than 2**32")
+    return SparseRows(array.tocsr(), name) if sparse else native(array, name)
+
+
+def targets(y: ArrayLike, name: str, n_rows: int, n_outputs: int, output: str, loss: str) -> NDArray[Any]:
+    """`y` as what a network with that output learns: class indices as uint32 in one dimension, or a table of numbers.
 
     For a softmax output, and for hinge and perceptron loss with several outputs, whole numbers in one dimension are
     class indices. Otherwise `y` holds a row of as many numbers as there are outputs (half as many for gaussian_nll),
-    which may be one-dimensional where that is one.
+    which may be one-dimensional where that is one; the native module reads them in any strides.
     """
     array = np.asarray(y)
     kind = array.dtype.kind
@@ -135,19 +169,17 @@ def targets(
                 f"{name} has dtype {array.dtype} and one dimension, but must hold class indices (whole numbers) "
                 f"or {n_outputs} numbers a row"
             )
-        if kind != "b" and n_rows:
-            wrong = (array < 0) | (array >= n_outputs)
-            if wrong.any():
-                i = int(np.argmax(wrong))
-                raise ValueError(
-                    f"{name}[{i}] is {array[i]}, but must be a class index from 0 to {n_outputs - 1}"
-                )
+        if kind != "b" and n_rows and not (array.min() >= 0 and array.max() < n_outputs):
+            i = int(np.argmax((array < 0) | (array >= n_outputs)))
+            raise ValueError(
+                f"{name}[{i}] is {array[i]}, but must be a class index from 0 to {n_outputs - 1}"
+            )
         return np.ascontiguousarray(array, dtype=np.uint32)
     if array.shape != (n_rows, n_targets) and not (array.ndim == 1 and n_targets == 1):
         raise ValueError(f"{name} has shape {array.shape}, but must have shape {(n_rows, n_targets)}")
-    if margin and kind in "biu" and not (array < 0).any():
-        array = np.where(array == 0, -1, array.astype(np.int64))  # labels 0 and 1 are the sides −1 and 1
-    return np.require(array, dtype=dtype, requirements=["C", "A"])
+    if margin and kind in "biu" and not (array < 0).any() and (array <= 1).all():
+        array = np.where(array == 0, np.int8(-1), np.int8(1))  # labels 0 and 1 are the sides −1 and 1
+    return native(array if array.ndim == 2 else array[:, np.newaxis], name)
 
 
 def row_weights(weights: ArrayLike | None, name: str, n_rows: int) -> NDArray[np.float64] | None:

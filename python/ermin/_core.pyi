@@ -6,12 +6,12 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from ermin._arrays import Seed
+from ermin._arrays import Rows, Seed
 
 __version__: str
 
 _Array = NDArray[Any]
-_Table = tuple[_Array, _Array, NDArray[np.float64] | None, NDArray[np.uint32] | None]
+_Table = tuple[Rows, _Array, NDArray[np.float64] | None, NDArray[np.uint32] | None]
 _Schedule = tuple[str, float, tuple[float, float, float], float]
 _Named = tuple[str, str, list[int], bytes]
 
@@ -20,7 +20,9 @@ def simd_levels() -> list[str]: ...
 def set_simd_level(name: str) -> None: ...
 def evaluate(function: str, x: _Array, out: _Array) -> None: ...
 def normal_quantile(p: float) -> float: ...
-def split_order(seed: Seed, out: NDArray[np.uint32]) -> None: ...
+def hold_back(
+    seed: Seed, fraction: float, classes: NDArray[np.uint32] | None, out: NDArray[np.bool_]
+) -> None: ...
 def save(path: str, description: str, tensors: Sequence[_Named]) -> None: ...
 def load(path: str) -> tuple[str, list[_Named]]: ...
 def fit(
@@ -39,9 +41,7 @@ class Shape:
     @property
     def n_parameters(self) -> int: ...
     def initialize(self, initializer: str, seed: Seed, vector: _Array) -> None: ...
-    def predict(
-        self, vector: _Array, x: _Array, logits: bool, n_threads: int | None, out: _Array
-    ) -> None: ...
+    def predict(self, vector: _Array, x: Rows, logits: bool, n_threads: int | None, out: _Array) -> None: ...
     def loss(self, vector: _Array, table: _Table, settings: Settings) -> float: ...
     def gradient(self, vector: _Array, table: _Table, settings: Settings, out: _Array) -> float: ...
 
@@ -55,6 +55,9 @@ class Settings:
         batch_size: int,
         shuffle: bool,
         l2: float,
+        gradient_clip: float | None,
+        record_gradient_norm: bool,
+        regularization: tuple[_Schedule, float, float],
         total_steps: int,
         seed: Seed,
         n_threads: int | None,

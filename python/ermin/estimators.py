@@ -20,7 +20,7 @@ from ermin.solvers import Judged
 # Last, so that a missing scikit-learn is told of by ermin.perceptron.
 from sklearn.base import ClassifierMixin, RegressorMixin  # isort: skip
 from sklearn.utils import column_or_1d  # isort: skip
-from sklearn.utils._param_validation import StrOptions  # isort: skip
+from sklearn.utils._param_validation import Interval, StrOptions  # isort: skip
 from sklearn.utils.metaestimators import available_if  # isort: skip
 from sklearn.utils.multiclass import (  # isort: skip
     _check_partial_fit_first_call,
@@ -116,6 +116,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
         After validation, train again on all rows for the best number of epochs.
     weight_decay : float, default 0
         Decoupled: weights shrink by learning rate × weight_decay of themselves a step.
+    dropout : float, default 0
+        The share of each hidden layer's outputs that a training step leaves out.
+    label_smoothing : float, default 0
+        ε, from 0 to 1: a target q over k classes becomes (1 − ε)·q + ε/k, a label y becomes (1 − ε)·y + ε/2.
+    mixup_alpha : float, default 0
+        Greater than 0: rows of a batch are mixed with others of it, λ to 1 − λ, with λ from Beta(alpha, alpha).
     callbacks : sequence of callable, default None
         Each is called after every epoch with an `EpochState`; one that returns "stop" ends the run.
     dtype : {"auto", "float32", "float64"}, default "auto"
@@ -193,6 +199,11 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
     >>> rare.decision_function(X).shape
     (300,)
 
+    Dropout, label smoothing and mixup:
+
+    >>> regular = {"dropout": 0.1, "label_smoothing": 0.05, "mixup_alpha": 0.2, "max_iter": 900}
+    >>> clf = MLPClassifier((16,), **regular, random_state=0).fit(X, y)
+
     Other activations and losses, decoupled weight decay:
 
     >>> svm = MLPClassifier((16,), "gelu", loss="hinge", weight_decay=0.01, max_iter=9000, random_state=0).fit(X, y)
@@ -231,6 +242,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
     _parameter_constraints = {  # noqa: RUF012  # scikit-learn's name and form
         **Perceptron._parameter_constraints,
         "loss": [StrOptions({"log_loss", "kl", "squared_error", *_MARGIN_LOSSES})],
+        "label_smoothing": [Interval(numbers.Real, 0, 1, closed="both")],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
 
@@ -265,6 +277,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
         scoring: str | Callable[..., float] | None = "loss",
         refit: bool = False,
         weight_decay: float = 0.0,
+        dropout: float = 0.0,
+        label_smoothing: float = 0.0,
+        mixup_alpha: float = 0.0,
         callbacks: Sequence[Callable[[EpochState], object]] | None = None,
         dtype: str = "auto",
         n_jobs: int | None = None,
@@ -573,7 +588,9 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]  # scikit-
         As for `MLPClassifier`.
     shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction
         As for `MLPClassifier`.
-    beta_1, beta_2, epsilon, n_iter_no_change, max_fun, refit, weight_decay, callbacks, dtype, n_jobs
+    beta_1, beta_2, epsilon, n_iter_no_change, max_fun, refit, weight_decay, dropout, mixup_alpha, callbacks
+        As for `MLPClassifier`.
+    dtype, n_jobs
         As for `MLPClassifier`.
     scoring : "loss", str, callable or None, default "loss"
         As for `MLPClassifier`; None is R².
@@ -660,6 +677,8 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]  # scikit-
         scoring: str | Callable[..., float] | None = "loss",
         refit: bool = False,
         weight_decay: float = 0.0,
+        dropout: float = 0.0,
+        mixup_alpha: float = 0.0,
         callbacks: Sequence[Callable[[EpochState], object]] | None = None,
         dtype: str = "auto",
         n_jobs: int | None = None,

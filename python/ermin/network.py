@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ermin import _arrays, _core, files, losses
+from ermin import _arrays, _core, files, losses, schedules
 
 if TYPE_CHECKING:
     import os
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    Table = tuple[NDArray[Any], NDArray[Any], NDArray[np.float64] | None, NDArray[np.uint32] | None]
+    Table = tuple[_arrays.Rows, NDArray[Any], NDArray[np.float64] | None, NDArray[np.uint32] | None]
 
 __all__ = ["MLP"]
 
 _STILL = ("constant", 0.0, (0.0, 0.0, 0.0), 0.0)
 _NO_STEP = ("sgd", _STILL, _STILL, 0.0, 0.0, 0.0, False)
+_AS_IT_IS = (_STILL, 0.0, 0.0)
 
 
 class MLP:
@@ -40,6 +41,10 @@ class MLP:
         How weights begin; biases begin at 0. He et al. 2015 (normal, variance 2/inputs), Glorot and Bengio 2010
         (uniform, ±√(6/(inputs + outputs))), LeCun et al. 1998 (normal, variance 1/inputs). "auto" takes he before
         relu, leaky_relu, elu, gelu, silu and mish, lecun before selu, and glorot otherwise.
+    dropout : float or schedule, default 0
+        From 0 up to, not including, 1: the probability with which, during training, each number that leaves a hidden
+        layer is set to 0; the others are divided by 1 − p (Srivastava et al. 2014). Rounded to a multiple of 2⁻¹⁶. A
+        schedule changes it during the run. Predictions and losses that are asked for know no dropout.
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of all computation; losses are always added up in float64.
     rng : None, int, numpy.random.SeedSequence or numpy.random.Generator
@@ -51,6 +56,7 @@ class MLP:
     activation : tuple of str
         One for each hidden layer.
     output : str
+    dropout : float or schedule
     dtype : numpy.dtype
     weights, biases : tuple of numpy.ndarray
         Read-only, of shapes (inputs, outputs) and (outputs,); assign the whole to change them.
@@ -60,7 +66,7 @@ class MLP:
     Raises
     ------
     ValueError
-        If a size is below 1, or a name is not one of those above.
+        If a size is below 1, a name is not one of those above, or dropout is outside its range.
 
     Examples
     --------
@@ -81,16 +87,22 @@ class MLP:
         activation: str | Sequence[str] = "relu",
         output: str = "identity",
         initializer: str = "auto",
+        dropout: float | schedules.Constant = 0.0,
         dtype: Any = "float32",
         rng: _arrays.RngLike = None,
     ) -> None:
-        self._describe(sizes, activation, output, dtype)
+        self._describe(sizes, activation, output, dropout, dtype)
         vector = np.empty(self._shape.n_parameters, dtype=self.dtype)
         self._shape.initialize(initializer, _arrays.seed(rng), vector)
         self._set_vector(vector)
 
     def _describe(
-        self, sizes: Sequence[int], activation: str | Sequence[str], output: str, dtype: Any
+        self,
+        sizes: Sequence[int],
+        activation: str | Sequence[str],
+        output: str,
+        dropout: float | schedules.Constant,
+        dtype: Any,
     ) -> None:
         sizes = tuple(operator.index(size) for size in sizes)
         if len(sizes) < 2:
@@ -106,11 +118,17 @@ class MLP:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValueError(f"dtype is {dtype!r}, but must be float32 or float64")
+        if isinstance(dropout, schedules.Adaptive):
+            raise ValueError("dropout is an Adaptive schedule, which is for learning rates only")
+        share = dropout.value if isinstance(dropout, schedules.Constant) else dropout
+        if schedules.check_number("dropout", share, 0, 1, "at least 0 and below 1") == 1:
+            raise ValueError(f"dropout is {share}, but must be at least 0 and below 1")
         if output == "softmax" and sizes[-1] < 2:
             raise ValueError(f"sizes ends in {sizes[-1]}, but a softmax output needs at least 2 classes")
         self.sizes = sizes
         self.activation = activation
         self.output = output
+        self.dropout = dropout
         self._shape = _core.Shape(list(sizes), list(activation), output)
 
     # ------------------------------------------------------------------------------------------------- parameters
@@ -173,18 +191,20 @@ class MLP:
 
     # ------------------------------------------------------------------------------------------------ predictions
 
-    def _predict(self, X: ArrayLike, *, logits: bool) -> NDArray[Any]:
+    def _predict(self, X: Any, *, logits: bool) -> NDArray[Any]:
         table = _arrays.table(X, "X", self.sizes[0])
         out = np.empty((len(table), self.sizes[-1]), dtype=self.dtype)
         self._shape.predict(self._vector, table, logits, _arrays.thread_count(None), out)
         return out
 
-    def logits(self, X: ArrayLike) -> NDArray[Any]:
+    def logits(self, X: Any) -> NDArray[Any]:
         """The last layer's sums, before the output function.
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_inputs)
+        X : array-like or sparse matrix of shape (n_rows, n_inputs)
+            Any numbers in any memory layout, or a SciPy sparse matrix or array: rows are gathered and converted batch
+            by batch. (CSR is read as it is, other sparse formats are converted to it.)
 
         Returns
         -------
@@ -198,12 +218,12 @@ class MLP:
         """
         return self._predict(X, logits=True)
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: Any) -> NDArray[Any]:
         """The likeliest class (softmax), 1 where the probability is at least ½ (sigmoid), or the value (identity).
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_inputs)
+        X : array-like or sparse matrix of shape (n_rows, n_inputs)
 
         Returns
         -------
@@ -219,12 +239,12 @@ class MLP:
             return (values >= 0).astype(np.int64)
         return values if self.output == "identity" else self._predict(X, logits=False)
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
+    def predict_proba(self, X: Any) -> NDArray[Any]:
         """Probabilities: over the classes (softmax), or of each output (sigmoid).
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_inputs)
+        X : array-like or sparse matrix of shape (n_rows, n_inputs)
 
         Returns
         -------
@@ -243,21 +263,24 @@ class MLP:
     # ----------------------------------------------------------------------------------------- loss and gradient
 
     def _table(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, loss: str, names: Sequence[str]
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, loss: str, names: Sequence[str]
     ) -> Table:
         """Rows, targets and weights as the native module takes them, all rows counting."""
         rows = _arrays.table(X, names[0], self.sizes[0])
         if not len(rows):
             raise ValueError(f"{names[0]} has no rows, but must have at least one")
-        targets = _arrays.targets(y, names[1], len(rows), self.sizes[-1], self.output, loss, self.dtype)
+        targets = _arrays.targets(y, names[1], len(rows), self.sizes[-1], self.output, loss)
         return rows, targets, _arrays.row_weights(sample_weight, names[2], len(rows)), None
 
     def _settings(self, loss: tuple[str, float]) -> _core.Settings:
-        return _core.Settings(self._shape, loss, _NO_STEP, 1, False, 0.0, 1, 0, _arrays.thread_count(None))
+        threads = _arrays.thread_count(None)
+        return _core.Settings(
+            self._shape, loss, _NO_STEP, 1, False, 0.0, None, False, _AS_IT_IS, 1, 0, threads
+        )
 
     def loss(
         self,
-        X: ArrayLike,
+        X: Any,
         y: ArrayLike,
         *,
         loss: losses.Loss = "auto",
@@ -267,7 +290,7 @@ class MLP:
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_inputs)
+        X : array-like or sparse matrix of shape (n_rows, n_inputs)
         y : array-like
             For softmax: class indices (n_rows,) or a distribution a row (n_rows, n_outputs). For sigmoid:
             probabilities or 0 and 1, for exp: counts, for identity: values, (n_rows, n_outputs) or, with one output,
@@ -306,7 +329,7 @@ class MLP:
 
     def gradient(
         self,
-        X: ArrayLike,
+        X: Any,
         y: ArrayLike,
         *,
         loss: losses.Loss = "auto",
@@ -361,16 +384,21 @@ class MLP:
             "sizes": list(self.sizes),
             "activation": list(self.activation),
             "output": self.output,
+            "dropout": schedules.describe(self.dropout),
             "dtype": self.dtype.name,
         }
         return description, self.parameters
 
+    def _describe_as(self, description: Mapping[str, Any]) -> None:
+        """Take the description that `_to_file` gives."""
+        dropout = schedules.described(description["dropout"])
+        sizes, activation, output = (description[name] for name in ("sizes", "activation", "output"))
+        self._describe(sizes, activation, output, dropout, description["dtype"])
+
     @classmethod
     def _from_file(cls, description: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Self:
         net = cls.__new__(cls)
-        net._describe(
-            description["sizes"], description["activation"], description["output"], description["dtype"]
-        )
+        net._describe_as(description)
         vector = np.empty(net._shape.n_parameters, dtype=net.dtype)
         for i, (weights, biases) in enumerate(zip(*net._split(vector), strict=True)):
             for name, place in ((f"weights.{i}", weights), (f"biases.{i}", biases)):
@@ -388,10 +416,10 @@ class MLP:
         return {"description": self._to_file()[0], "vector": self._vector}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        described = state["description"]
-        self._describe(described["sizes"], described["activation"], described["output"], described["dtype"])
+        self._describe_as(state["description"])
         self._set_vector(state["vector"].copy())
 
     def __repr__(self) -> str:
         hidden = f", activation={list(self.activation)}" if self.activation else ""
-        return f"MLP({list(self.sizes)}{hidden}, output={self.output!r}, dtype={self.dtype.name!r})"
+        dropout = f", dropout={self.dropout}" if self.dropout else ""
+        return f"MLP({list(self.sizes)}{hidden}, output={self.output!r}{dropout}, dtype={self.dtype.name!r})"

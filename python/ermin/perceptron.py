@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from ermin._arrays import Rows
     from ermin.network import Table
 
 ACTIVATIONS = (
@@ -73,6 +74,8 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         "max_fun": [Interval(numbers.Integral, 1, None, closed="left")],
         "scoring": [str, callable, None],
         "refit": ["boolean"],
+        "dropout": [Interval(numbers.Real, 0, 1, closed="left")],
+        "mixup_alpha": [Interval(numbers.Real, 0, None, closed="left")],
         "weight_decay": [Interval(numbers.Real, 0, None, closed="left")],
         "callbacks": [None, list, tuple],
         "dtype": [StrOptions({"auto", "float32", "float64"})],
@@ -111,7 +114,15 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
     def _shaped(self, sizes: list[int], dtype: Any) -> MLP:
         activation = "sigmoid" if self.activation == "logistic" else self.activation
         output = _OUTPUTS[self.out_activation_]
-        return MLP(sizes, activation=activation, output=output, initializer="zeros", dtype=dtype, rng=0)
+        return MLP(
+            sizes,
+            activation=activation,
+            output=output,
+            initializer="zeros",
+            dropout=self.dropout,
+            dtype=dtype,
+            rng=0,
+        )
 
     def _drawn(self, sizes: list[int], dtype: Any, random: np.random.RandomState) -> MLP:
         """A network with scikit-learn's first parameters, to the last bit.
@@ -136,7 +147,7 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         return self._outputs_of(_rows(X), logits=logits)
 
-    def _outputs_of(self, rows: NDArray[Any], *, logits: bool) -> NDArray[Any]:
+    def _outputs_of(self, rows: Rows, *, logits: bool) -> NDArray[Any]:
         net = self._net()
         out = np.empty((len(rows), net.sizes[-1]), dtype=net.dtype)
         net._shape.predict(net._vector, rows, logits, self._n_threads(), out)
@@ -272,7 +283,7 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         weights = self._weights(y, weights, incremental=incremental)
         if weights is not None and not (weights > 0).any():
             raise ValueError("sample_weight must be greater than 0 for at least one row")
-        return Sample(X, _rows(checked), y, self._encode(y, net.dtype), weights)
+        return Sample(X, checked, _rows(checked), y, self._encode(y, net.dtype), weights)
 
     def _own_validation(
         self,
@@ -378,7 +389,7 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
 
     def _choose(self, sample: Sample) -> NDArray[np.bool_]:
         """Which rows are held back: ⌈validation_fraction·n⌉, by class. A class of one row stays with the others."""
-        n = sample.rows.shape[0]
+        n = len(sample.rows)
         wanted = math.ceil(self.validation_fraction * n)
         if wanted < 2:
             raise ValueError(
@@ -415,7 +426,8 @@ class Sample:
     """Rows with their targets and weights, as they came and as the native module takes them."""
 
     X: Any
-    rows: NDArray[Any]
+    checked: Any
+    rows: Rows
     y: Any
     targets: NDArray[Any]
     weights: NDArray[np.float64] | None
@@ -428,7 +440,12 @@ class Sample:
         """The rows at these places."""
         weights = None if self.weights is None else self.weights[places]
         return Sample(
-            _safe_indexing(self.X, places), self.rows[places], self.y[places], self.targets[places], weights
+            _safe_indexing(self.X, places),
+            checked := self.checked[places],
+            _rows(checked),
+            self.y[places],
+            self.targets[places],
+            weights,
         )
 
     def with_rows_of(self, other: Sample) -> Sample:
@@ -438,13 +455,22 @@ class Sample:
             mine, theirs = (np.ones(len(s.rows)) if s.weights is None else s.weights for s in (self, other))
             weights = np.concatenate([mine, theirs])
         targets = np.concatenate([self.targets, other.targets])
-        return Sample(None, np.concatenate([self.rows, other.rows]), None, targets, weights)
+        checked = _stacked(self.checked, other.checked)
+        return Sample(None, checked, _rows(checked), None, targets, weights)
 
 
-def _rows(X: Any) -> NDArray[Any]:
+def _rows(X: Any) -> Rows:
     """Checked rows in a form the native module reads."""
-    dense = X.toarray() if hasattr(X, "toarray") else X
-    return _arrays.table(dense, "X", dense.shape[1])
+    return _arrays.table(X, "X", X.shape[1])
+
+
+def _stacked(one: Any, other: Any) -> Any:
+    """The rows of both, sparse where one is."""
+    if not (hasattr(one, "tocsr") or hasattr(other, "tocsr")):
+        return np.concatenate([one, other])
+    from scipy.sparse import vstack
+
+    return vstack([one, other], format="csr")
 
 
 def _random_state(random_state: Any) -> np.random.RandomState:

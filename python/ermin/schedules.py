@@ -7,8 +7,8 @@ natively, with the same bits on every machine.
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar, TypeAlias
+from dataclasses import KW_ONLY, asdict, dataclass, fields
+from typing import Any, ClassVar, TypeAlias
 
 __all__ = [
     "Adaptive",
@@ -331,3 +331,31 @@ def needs_length(schedule: float | Constant) -> bool:
     """Whether the schedule depends on how many steps the run has."""
     by_length = (Cosine, OneCycle, Exponential, CosineLog, FlatCosine)
     return isinstance(schedule, Constant) and (schedule.warmup > 0 or isinstance(schedule, by_length))
+
+
+def describe(schedule: float | Constant) -> float | dict[str, Any]:
+    """A number or a schedule as plain JSON."""
+    if isinstance(schedule, Constant):
+        return {"schedule": type(schedule).__name__, **asdict(schedule)}
+    return float(schedule)
+
+
+def described(plain: object) -> float | Constant:
+    """What `describe` described.
+
+    Raises
+    ------
+    ValueError
+        If it is neither a number nor a schedule's description.
+    """
+    if isinstance(plain, dict):
+        kinds = (Constant, Cosine, OneCycle, InverseScaling, Exponential, Adaptive, CosineLog, FlatCosine)
+        settings = {name: value for name, value in plain.items() if name != "schedule"}
+        for kind in kinds:
+            if kind.__name__ == plain.get("schedule") and {field.name for field in fields(kind)} == set(
+                settings
+            ):
+                return kind(**settings)
+    elif isinstance(plain, (int, float)):
+        return float(plain)
+    raise ValueError(f"{plain!r} does not describe a schedule")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ermin import _core
+from ermin import _core, schedules
 from ermin.training import EpochState
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Problem:
     def n_rows(self) -> int:
         """How many rows are trained on."""
         rows, _, _, numbers = self.training.table
-        return rows.shape[0] if numbers is None else len(numbers)
+        return len(rows if numbers is None else numbers)
 
 
 class Steps:
@@ -114,9 +114,6 @@ def settings_of(
 ) -> _core.Settings:
     """An estimator's parameters as the native module takes them."""
 
-    def still(value: float) -> tuple[str, float, tuple[float, float, float], float]:
-        return ("constant", float(value), (0.0, 0.0, 0.0), 0.0)
-
     if estimator.solver == "sgd":
         numbers = (float(estimator.momentum), 0.0, 0.0, bool(estimator.nesterovs_momentum))
     else:
@@ -126,13 +123,20 @@ def settings_of(
         problem.loss,
         (
             "sgd" if estimator.solver == "sgd" else "adam",
-            still(learning_rate),
-            still(estimator.weight_decay),
+            schedules.native(learning_rate),
+            schedules.native(float(estimator.weight_decay)),
             *numbers,
         ),
         batch_size,
         bool(estimator.shuffle),
         float(estimator.alpha),
+        None,
+        False,
+        (
+            schedules.native(problem.net.dropout),
+            float(getattr(estimator, "label_smoothing", 0.0)),
+            float(estimator.mixup_alpha),
+        ),
         1,
         problem.seed,
         problem.n_threads,

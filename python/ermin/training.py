@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ermin import _arrays, _core, losses
+from ermin import _arrays, _core, losses, schedules
 from ermin.optimizers import Adam, needs_length
 
 if TYPE_CHECKING:
@@ -70,11 +70,16 @@ class History:
     Attributes
     ----------
     loss : numpy.ndarray of shape (n_epochs,)
-        The weighted mean training loss over the epoch's rows, each taken before its step; without the l2 penalty.
+        The weighted mean training loss over the epoch's rows, each taken before its step: with dropout, mixup and label
+        smoothing where they are in use, without the l2 penalty.
     validation_loss : numpy.ndarray of shape (n_epochs,)
         The mean loss on the validation rows after the epoch; NaN without validation.
     learning_rate, seconds : numpy.ndarray of shape (n_epochs,)
         The learning rate of the epoch's first step, and the time since the run began.
+    gradient_norm : numpy.ndarray of shape (n_epochs, n_layers) or None
+        With ``record_gradient_norm=True``: the norm of each layer's gradient (weights and biases, with the l2 penalty,
+        before clipping), as the root mean square over the epoch's steps. Where it is tiny in the first layers,
+        gradients vanish.
     best_epoch : int
         The epoch, from 1, with the least validation loss (or what `selection` names; without validation the least
         training loss); of equal ones the first. 0 if no epoch was finished.
@@ -97,6 +102,7 @@ class History:
     seconds: NDArray[np.float64]
     best_epoch: int
     stop_reason: str
+    gradient_norm: NDArray[np.float64] | None = None
 
     @property
     def stopped_epoch(self) -> int:
@@ -107,15 +113,17 @@ class History:
         """Everything as plain Python lists, numbers and text."""
         curves = ("loss", "validation_loss", "learning_rate", "seconds")
         plain = {name: getattr(self, name).tolist() for name in curves}
+        norms = {} if self.gradient_norm is None else {"gradient_norm": self.gradient_norm.tolist()}
         return {
             **plain,
+            **norms,
             "best_epoch": self.best_epoch,
             "stopped_epoch": self.stopped_epoch,
             "stop_reason": self.stop_reason,
         }
 
     def to_pandas(self) -> Any:
-        """A pandas DataFrame with a row for each epoch, indexed from 1."""
+        """A pandas DataFrame with a row for each epoch, indexed from 1, with ``gradient_norm_0``, … if recorded."""
         try:
             import pandas as pd
         except ImportError:
@@ -123,6 +131,8 @@ class History:
         curves = {
             name: getattr(self, name) for name in ("loss", "validation_loss", "learning_rate", "seconds")
         }
+        if self.gradient_norm is not None:
+            curves |= {f"gradient_norm_{layer}": norms for layer, norms in enumerate(self.gradient_norm.T)}
         return pd.DataFrame(curves, index=pd.RangeIndex(1, len(self.loss) + 1, name="epoch"))
 
     def plot(self, ax: Any = None) -> Any:
@@ -149,10 +159,10 @@ class History:
 
 def fit(
     net: MLP,
-    X: ArrayLike,
+    X: Any,
     y: ArrayLike,
     *,
-    validation: float | Sequence[ArrayLike] | None = None,
+    validation: float | Sequence[Any] | None = None,
     loss: losses.Loss = "auto",
     optimizer: SGD | Adam | None = None,
     epochs: int = 100,
@@ -164,8 +174,12 @@ def fit(
     shuffle: bool = True,
     sample_weight: ArrayLike | None = None,
     l2: float = 0.0,
+    label_smoothing: float = 0.0,
+    mixup_alpha: float = 0.0,
+    gradient_clip: float | None = None,
+    record_gradient_norm: bool = False,
     callbacks: Sequence[Callable[[EpochState], object]] = (),
-    progress: bool = False,
+    progress: bool | Callable[[EpochState], object] = False,
     rng: _arrays.RngLike = None,
     n_threads: int | None = None,
 ) -> History:
@@ -175,8 +189,9 @@ def fit(
     ----------
     net : MLP
         Trained in place.
-    X : array-like of shape (n_rows, n_inputs)
-        Any numbers in any memory layout; rows are gathered and converted batch by batch.
+    X : array-like or sparse matrix of shape (n_rows, n_inputs)
+        Any numbers in any memory layout, memory-mapped files and SciPy's sparse matrices too; rows are gathered and
+        converted batch by batch. (CSR is read as it is, other sparse formats are converted to it once.)
     y : array-like
         As for `MLP.loss`: class indices, distributions, labels or values.
     validation : None, float, (X, y) or (X, y, sample_weight), optional
@@ -203,15 +218,27 @@ def fit(
         At least 0. A batch's gradient is divided by the sum of its weights.
     l2 : float, default 0
         Adds ½·l2·Σ w²/Σ(weights of the batch) to the loss, over the weights, not the biases: scikit-learn's alpha.
+    label_smoothing : float, default 0
+        ε, from 0 to 1: a target q over k classes becomes (1 − ε)·q + ε/k, a label's y becomes (1 − ε)·y + ε/2. For
+        softmax and sigmoid outputs, in training only.
+    mixup_alpha : float, default 0
+        Greater than 0: the rows of a batch are mixed with those of the same batch in another order, inputs, targets and
+        weights, λ to 1 − λ, with λ drawn from Beta(alpha, alpha) once a batch (Zhang et al. 2018). In training only.
+    gradient_clip : float, optional
+        The greatest norm of a step's gradient over all parameters; a longer gradient is shortened to it.
+    record_gradient_norm : bool, default False
+        Record the norm of each layer's gradient in `History.gradient_norm`.
     callbacks : sequence of callable
         Each is called after every epoch with an `EpochState`; one that returns "stop" ends the run.
-    progress : bool, default False
-        Show a bar with both losses (needs tqdm, the extra ``ermin[cli]``).
+    progress : bool or callable, default False
+        Show a bar with both losses (needs tqdm, the extra ``ermin[cli]``), or call a function of one's own with an
+        `EpochState` after every epoch; what it returns does not matter.
     rng : None, int, numpy.random.SeedSequence or numpy.random.Generator
-        Where the order of rows and the choice of validation rows come from. The same int gives the same bits on every
-        machine, with any number of threads.
+        Where the order of rows, the choice of validation rows, dropout and mixup come from. The same int gives the same
+        bits on every machine, with any number of threads.
     n_threads : int, optional
-        The most threads; by default what this process may use, where it pays.
+        The most threads; by default what this process may use, where it pays, and one in a worker process of
+        `multiprocessing` or joblib.
 
     Returns
     -------
@@ -263,12 +290,30 @@ def fit(
     n_rows = len(table[0]) if table[3] is None else len(table[3])
     batch_size = _batch_size(batch_size, n_rows)
     total_steps = epochs * -(-n_rows // batch_size)
-    settings = _settings(net, chosen, optimizer, batch_size, shuffle, l2, total_steps, seed, n_threads)
+    settings = _settings(
+        net,
+        chosen,
+        optimizer,
+        batch_size,
+        shuffle,
+        l2,
+        label_smoothing,
+        mixup_alpha,
+        gradient_clip,
+        record_gradient_norm,
+        total_steps,
+        seed,
+        n_threads,
+    )
     plan = (epochs, patience, float(min_delta), criterion, bool(restore_best))
 
     before, vector = net._vector, net._vector.copy()
-    bar = _ProgressBar(epochs) if progress else None
-    listeners = (*callbacks, *((bar,) if bar else ()))
+    bar = _ProgressBar(epochs) if progress and not callable(progress) else None
+    listeners = tuple(callbacks)
+    if bar:
+        listeners = (*listeners, bar)
+    elif callable(progress):
+        listeners = (*listeners, _without_answer(progress))
     observe = _observer(net, listeners, selection if callable(selection) else None)
     try:
         curves, best_epoch, reason, error = _core.fit(
@@ -283,8 +328,9 @@ def fit(
     net._set_vector(vector)
     if error is not None:
         raise error
-    training, validating, rates, seconds = curves
-    history = History(training, validating, rates, seconds, best_epoch, reason)
+    training, validating, rates, seconds, norms = curves
+    by_layer = norms.reshape(len(training), -1) if record_gradient_norm else None
+    history = History(training, validating, rates, seconds, best_epoch, reason, by_layer)
     if reason == "diverged":
         warnings.warn(
             f"the loss was not finite in epoch {history.stopped_epoch}; the parameters of epoch {best_epoch} "
@@ -318,6 +364,15 @@ def _observer(
         return stop, math.nan if score is None else float(score(net))
 
     return observe
+
+
+def _without_answer(listener: Callable[[EpochState], object]) -> Callable[[EpochState], object]:
+    """A listener that cannot stop the run."""
+
+    def listen(state: EpochState) -> None:
+        listener(state)
+
+    return listen
 
 
 class _ProgressBar:
@@ -363,6 +418,10 @@ def _settings(
     batch_size: int,
     shuffle: bool,
     l2: float,
+    label_smoothing: float,
+    mixup_alpha: float,
+    gradient_clip: float | None,
+    record_gradient_norm: bool,
     total_steps: int,
     seed: _arrays.Seed,
     n_threads: int | None,
@@ -370,24 +429,37 @@ def _settings(
     optimizer = Adam() if optimizer is None else optimizer
     if not hasattr(optimizer, "_native"):
         raise TypeError(f"optimizer is {optimizer!r}, but must be SGD, Adam or AdamW")
-    if not (math.isfinite(l2) and l2 >= 0):
-        raise ValueError(f"l2 is {l2}, but must be at least 0")
-    threads = _arrays.thread_count(n_threads)
+    check = schedules.check_number
+    smoothing = check("label_smoothing", label_smoothing, 0, 1, "from 0 to 1")
+    if smoothing and net.output not in ("softmax", "sigmoid"):
+        raise ValueError(
+            f"label_smoothing is {smoothing}, but the network's output is {net.output!r}: only probabilities "
+            "(softmax, sigmoid) can be smoothed"
+        )
+    if gradient_clip is not None:
+        gradient_clip = check("gradient_clip", gradient_clip, 0, math.inf, "greater than 0", open_low=True)
     return _core.Settings(
         net._shape,
         loss,
         optimizer._native(),
         batch_size,
         bool(shuffle),
-        float(l2),
+        check("l2", l2, 0, math.inf, "at least 0"),
+        gradient_clip,
+        bool(record_gradient_norm),
+        (
+            schedules.native(net.dropout),
+            smoothing,
+            check("mixup_alpha", mixup_alpha, 0, math.inf, "at least 0"),
+        ),
         total_steps,
         seed,
-        threads,
+        _arrays.thread_count(n_threads),
     )
 
 
 def _hold_back(
-    net: MLP, table: Table, validation: float | Sequence[ArrayLike] | None, loss: str, seed: _arrays.Seed
+    net: MLP, table: Table, validation: float | Sequence[Any] | None, loss: str, seed: _arrays.Seed
 ) -> tuple[Table, Table | None]:
     """The table to train on and the one to validate on. Rows are chosen by number: nothing is copied."""
     if validation is None:
@@ -407,38 +479,23 @@ def _hold_back(
     if not 0 < fraction < 1:
         raise ValueError(f"validation is {fraction}, but must be between 0 and 1")
     X, y, weights, _ = table
-    chosen = choose_rows(len(X), fraction, y if y.dtype == np.uint32 and y.ndim == 1 else None, seed)
-    numbers = np.arange(len(X), dtype=np.uint32)
-    if chosen.all() or not chosen.any():
+    held = choose_rows(len(X), fraction, y if y.ndim == 1 else None, seed)
+    n_held = int(np.count_nonzero(held))
+    if n_held in (0, len(X)):
         raise ValueError(
             f"validation is {fraction}, but of {len(X)} rows some must be held back and some be left"
         )
-    return (X, y, weights, numbers[~chosen]), (X, y, weights, numbers[chosen])
+    numbers = np.arange(len(X), dtype=np.uint32)
+    return (X, y, weights, numbers[~held]), (X, y, weights, numbers[held])
 
 
 def choose_rows(
     n_rows: int, fraction: float, classes: NDArray[np.uint32] | None, seed: _arrays.Seed
 ) -> NDArray[np.bool_]:
     """Which rows are held back: `fraction` of all, rounded to the nearest, and by class as near to it as can be."""
-    order = np.empty(n_rows, dtype=np.uint32)
-    _core.split_order(seed, order)
-    wanted = int(fraction * n_rows + 0.5)
-    if classes is None:
-        held = order[:wanted]
-    else:
-        # Each class gives the whole part of its share; those with the largest rest give one more.
-        counts = np.bincount(classes)
-        share = counts * fraction
-        quota = share.astype(np.int64)
-        largest_rest = np.argsort(quota - share, kind="stable")
-        quota[largest_rest[: wanted - int(quota.sum())]] += 1
-        by_class = order[np.argsort(classes[order], kind="stable")]
-        first = np.cumsum(counts) - counts
-        place = np.arange(n_rows) - np.repeat(first, counts)
-        held = by_class[place < np.repeat(quota, counts)]
-    chosen = np.zeros(n_rows, dtype=bool)
-    chosen[held] = True
-    return chosen
+    held = np.empty(n_rows, dtype=bool)
+    _core.hold_back(seed, fraction, classes, held)
+    return held
 
 
 class Trainer:
@@ -451,7 +508,7 @@ class Trainer:
     ----------
     net : MLP
         Its parameters change with every call; they may be assigned in between.
-    loss, optimizer, batch_size, shuffle, l2, rng, n_threads
+    loss, optimizer, batch_size, shuffle, l2, label_smoothing, mixup_alpha, gradient_clip, rng, n_threads
         As for `fit`.
     total_steps : int, optional
         How many steps the run will have: what schedules need to know.
@@ -459,7 +516,7 @@ class Trainer:
     Raises
     ------
     ValueError
-        If a schedule needs `total_steps` and there is none.
+        If a schedule needs `total_steps` and there is none, or an option is outside its range.
 
     Examples
     --------
@@ -479,16 +536,32 @@ class Trainer:
         batch_size: int | str = "auto",
         shuffle: bool = True,
         l2: float = 0.0,
+        label_smoothing: float = 0.0,
+        mixup_alpha: float = 0.0,
+        gradient_clip: float | None = None,
         total_steps: int | None = None,
         rng: _arrays.RngLike = None,
         n_threads: int | None = None,
     ) -> None:
-        if total_steps is None and optimizer is not None and needs_length(optimizer):
-            raise ValueError("total_steps is None, but the optimizer's schedule depends on it")
-        self._total_steps = 1 if total_steps is None else _at_least_one("total_steps", total_steps)
+        if total_steps is None:
+            if optimizer is not None and needs_length(optimizer):
+                raise ValueError("total_steps is None, but the optimizer's schedule depends on it")
+            if schedules.needs_length(net.dropout):
+                raise ValueError("total_steps is None, but the network's dropout depends on it")
+        total_steps = 1 if total_steps is None else _at_least_one("total_steps", total_steps)
         self.net = net
         self._loss, self._optimizer, self._batch_size = losses.native(loss), optimizer, batch_size
-        self._shuffle, self._l2, self._seed, self._n_threads = shuffle, l2, _arrays.seed(rng), n_threads
+        clip = (gradient_clip, False)
+        self._options = (
+            shuffle,
+            l2,
+            label_smoothing,
+            mixup_alpha,
+            *clip,
+            total_steps,
+            _arrays.seed(rng),
+            n_threads,
+        )
         self._natives: dict[int, _core.Settings] = {}
         self._state = _core.TrainerState.fresh(net._shape, self._native(1), net._vector)
 
@@ -496,13 +569,12 @@ class Trainer:
         """The settings for that many rows; the latest are kept, because steps in a loop have the same number."""
         batch_size = _batch_size(self._batch_size, n_rows)
         if batch_size not in self._natives:
-            options = (self._shuffle, self._l2, self._total_steps, self._seed, self._n_threads)
             self._natives = {
-                batch_size: _settings(self.net, self._loss, self._optimizer, batch_size, *options)
+                batch_size: _settings(self.net, self._loss, self._optimizer, batch_size, *self._options)
             }
         return self._natives[batch_size]
 
-    def step(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def step(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """One step of the optimiser on all these rows as one batch.
 
         Parameters
@@ -517,7 +589,7 @@ class Trainer:
         """
         return self._advance(X, y, sample_weight, epoch=False)
 
-    def epoch(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def epoch(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """One pass over the rows in batches.
 
         Parameters
@@ -532,7 +604,7 @@ class Trainer:
         """
         return self._advance(X, y, sample_weight, epoch=True)
 
-    def _advance(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, *, epoch: bool) -> float:
+    def _advance(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, *, epoch: bool) -> float:
         table = self.net._table(X, y, sample_weight, self._loss[0], ("X", "y", "sample_weight"))
         vector = self.net._vector.copy()
         value, _ = self._state.advance(self.net._shape, self._native(len(table[0])), vector, table, epoch)

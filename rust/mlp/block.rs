@@ -5,8 +5,9 @@
 //! to `capacity` rows. Results are the chains of [`crate::gemm`]: they do not depend on which rows share a block.
 
 use super::activation::{Activate, Chain};
-use super::data::{Data, Targets};
+use super::data::Data;
 use super::loss::{Loss, LossAndGradient, Predict};
+use super::regularization::Regularizer;
 use super::{Dense, Output, Shape};
 use crate::error::Result;
 use crate::gemm::{Product, Transpose, padded, row_length};
@@ -63,9 +64,19 @@ impl<T: Real> Block<T> {
     }
 
     /// The logits of the numbered rows, feature-major, in the last of `values`.
-    fn forward(&mut self, shape: &Shape, parameters: &[T], x: &Rows, numbers: &[u32]) {
+    fn forward(
+        &mut self,
+        shape: &Shape,
+        parameters: &[T],
+        x: &Rows,
+        numbers: &[u32],
+        mut regularizer: Option<&mut Regularizer<T>>,
+    ) {
         let n = numbers.len();
         x.gather(numbers, &mut self.values[0], self.row);
+        if let Some(regularizer) = &mut regularizer {
+            regularizer.inputs(x, &mut self.values[0], self.row);
+        }
         for (l, layer) in self.layers.iter().enumerate() {
             let (inputs, outputs) = self.values.split_at_mut(l + 1);
             dispatch(Product {
@@ -89,6 +100,9 @@ impl<T: Real> Block<T> {
                     row: self.row,
                     n,
                 });
+                if let (Some(regularizer), Some(slope)) = (&mut regularizer, self.slopes.get_mut(l)) {
+                    regularizer.hidden(l, &mut outputs[0], slope, self.row, n);
+                }
             }
         }
     }
@@ -109,7 +123,7 @@ impl<T: Real> Block<T> {
         for (place, number) in numbers[..n].iter_mut().enumerate() {
             *number = (first + place) as u32;
         }
-        self.forward(shape, parameters, x, &numbers[..n]);
+        self.forward(shape, parameters, x, &numbers[..n], None);
         let z = self.values.last_mut().expect("a network has at least two sizes");
         if !logits {
             dispatch(Predict { output: self.output, z, row: self.row, k, n });
@@ -125,32 +139,28 @@ impl<T: Real> Block<T> {
         shape: &Shape,
         loss: Loss,
         parameters: &[T],
-        data: &Data<T>,
+        data: &Data,
         numbers: &[u32],
         factor: f64,
         errors: Option<&mut f64>,
+        mut regularizer: Option<&mut Regularizer<T>>,
     ) -> f64 {
         let (n, k) = (numbers.len(), shape.n_outputs());
-        self.forward(shape, parameters, &data.x, numbers);
-        let one_hot = match data.y {
-            Targets::Classes(classes) => {
-                self.targets.fill(T::of(loss.other_class()));
-                for (s, number) in numbers.iter().enumerate() {
-                    self.targets[classes[*number as usize] as usize * self.row + s] = T::ONE;
-                }
-                true
-            }
-            Targets::Values(values) => {
-                Rows::from((values, loss.n_targets(k))).gather(numbers, &mut self.targets, self.row);
-                false
-            }
+        self.forward(shape, parameters, &data.x, numbers, regularizer.as_deref_mut());
+        let mut one_hot = data.gather_targets(loss, k, numbers, &mut self.targets, self.row);
+        if let Some(regularizer) = &mut regularizer {
+            one_hot = regularizer.targets(data, loss, k, &mut self.targets, self.row, one_hot);
+        }
+        let weight = |s: usize| match &regularizer {
+            Some(regularizer) => regularizer.weight(s),
+            None => data.weight(numbers[s]),
         };
         if let Some(errors) = errors {
             *errors +=
                 numbers.iter().enumerate().map(|(s, i)| self.error(s, k) * data.weight(*i)).sum::<f64>();
         }
-        for (scale, number) in self.scale.iter_mut().zip(numbers) {
-            *scale = T::of(data.weight(*number) * factor);
+        for (s, scale) in self.scale[..n].iter_mut().enumerate() {
+            *scale = T::of(weight(s) * factor);
         }
         let z = self.values.last_mut().expect("a network has at least two sizes");
         dispatch(LossAndGradient {
@@ -165,24 +175,25 @@ impl<T: Real> Block<T> {
             k,
             n,
         });
-        let weighted = |(loss, number): (&T, &u32)| loss.f64() * data.weight(*number);
-        self.losses.iter().zip(numbers).map(weighted).sum()
+        self.losses[..n].iter().enumerate().map(|(s, loss)| loss.f64() * weight(s)).sum()
     }
 
-    /// Σ weight·loss of the numbered rows, and the gradient of `factor` times it.
+    /// Σ weight·loss of the numbered rows, and the gradient of `factor` times it. A `regularizer` has begun with these
+    /// rows.
     #[allow(clippy::too_many_arguments, reason = "the network, what it is judged by, and the rows")]
     pub fn gradient(
         &mut self,
         shape: &Shape,
         loss: Loss,
         parameters: &[T],
-        data: &Data<T>,
+        data: &Data,
         numbers: &[u32],
         factor: f64,
         gradient: &mut [T],
+        regularizer: Option<&mut Regularizer<T>>,
     ) -> f64 {
         let n = numbers.len();
-        let total = self.losses(shape, loss, parameters, data, numbers, factor, None);
+        let total = self.losses(shape, loss, parameters, data, numbers, factor, None, regularizer);
         for (l, layer) in self.layers.iter().enumerate().rev() {
             let (inputs, outputs) = self.values.split_at_mut(l + 1);
             let delta = &outputs[0];
@@ -268,11 +279,11 @@ impl<T: Real> Block<T> {
         shape: &Shape,
         loss: Loss,
         parameters: &[T],
-        data: &Data<T>,
+        data: &Data,
         numbers: &[u32],
     ) -> [f64; 3] {
         let mut errors = 0.0;
-        let total = self.losses(shape, loss, parameters, data, numbers, 1.0, Some(&mut errors));
+        let total = self.losses(shape, loss, parameters, data, numbers, 1.0, Some(&mut errors), None);
         [total, errors, data.weight_of(numbers)]
     }
 }

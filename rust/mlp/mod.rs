@@ -6,8 +6,12 @@
 pub mod activation;
 pub mod block;
 pub mod data;
+pub mod dropout;
 pub mod loss;
+pub mod mixup;
+pub mod norm;
 pub mod optim;
+pub mod regularization;
 pub mod schedule;
 pub mod train;
 

@@ -113,26 +113,6 @@ impl Optimizer {
     }
 }
 
-/// Σ w² over the weights, not the biases: ½·l2 times it is the penalty.
-pub fn squared_norm<T: Real>(shape: &Shape, parameters: &[T]) -> f64 {
-    shape.layers().map(|layer| dispatch(SquaredNorm(&parameters[layer.weights]))).sum()
-}
-
-struct SquaredNorm<'a, T>(&'a [T]);
-
-impl<T: Real> Kernel for SquaredNorm<'_, T> {
-    type Output = f64;
-    #[inline(always)]
-    fn run<S: Simd>(self) -> f64 {
-        let mut totals = [S::F64::splat(0.0); 2];
-        for chunk in self.0.chunks(T::LANES) {
-            let w = T::Vector::<S>::from_partial(chunk, T::ZERO);
-            T::accumulate::<S>(w * w, &mut totals);
-        }
-        (totals[0] + totals[1]).fold()
-    }
-}
-
 /// A range of a state vector, or nothing where the optimiser keeps none.
 fn part<T>(state: &mut [T], range: Range<usize>) -> &mut [T] {
     if state.is_empty() { state } else { &mut state[range] }

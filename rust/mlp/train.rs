@@ -8,7 +8,9 @@ use super::Shape;
 use super::block::{Block, MOST_ROWS};
 use super::data::Data;
 use super::loss::Loss;
-use super::optim::{Optimizer, State, squared_norm};
+use super::norm::{self, Squares};
+use super::optim::{Optimizer, State};
+use super::regularization::{Draw, Regularization, Regularizer};
 use crate::error::{Error, Result};
 use crate::parallel::{self, Team, zeros};
 use crate::random::{Purpose, Seed, Stream};
@@ -30,19 +32,18 @@ pub struct Settings {
     pub shuffle: bool,
     /// The penalty ½·l2·Σw²/Σ(weights of the batch), over weights, not biases.
     pub l2: f64,
+    /// The greatest norm of a step's gradient, that of the penalty included; a longer one is shortened to it.
+    pub gradient_clip: Option<f64>,
+    /// Whether the norm of each layer's gradient is recorded.
+    pub record_gradient_norm: bool,
+    /// Dropout, label smoothing, mixup.
+    pub regularization: Regularization,
     /// How many steps the run has, for schedules.
     pub total_steps: u64,
     /// The key of the run's random numbers.
     pub seed: Seed,
     /// Threads wanted; None for as many as pay.
     pub n_threads: Option<usize>,
-}
-
-impl Settings {
-    /// ½·l2·Σw², by which the sum of a batch's weights is not yet divided.
-    fn penalty<T: Real>(&self, shape: &Shape, parameters: &[T]) -> f64 {
-        if self.l2 == 0.0 { 0.0 } else { 0.5 * self.l2 * squared_norm(shape, parameters) }
-    }
 }
 
 /// What a step or an epoch adds up, each before the step: Σ weight·loss, Σ weight, and Σ ½·l2·Σw² over the steps.
@@ -60,18 +61,37 @@ pub struct Memory<T> {
 /// Asked between blocks whether to stop.
 pub type Interrupt<'a> = &'a dyn Fn() -> bool;
 
+/// The rows of a step, and what chance decided for it.
+#[derive(Clone, Copy)]
+struct Batch<'a> {
+    numbers: &'a [u32],
+    /// The rows that mixup mixes them with; none without it.
+    partners: &'a [u32],
+    draw: Draw,
+    /// Losses are multiplied by this before their gradient is taken.
+    factor: f64,
+}
+
 /// One member's buffers, and the gradient of its latest block.
 pub struct Worker<T> {
     block: Block<T>,
+    regularizer: Option<Regularizer<T>>,
+    partners: Vec<u32>,
     gradient: Vec<T>,
     loss: f64,
 }
 
 impl<T: Real> Worker<T> {
     /// Buffers for blocks of up to `capacity` rows (at most [`MOST_ROWS`]).
-    pub fn new(shape: &Shape, capacity: usize) -> Result<Worker<T>> {
+    pub fn new(shape: &Shape, regularization: &Regularization, capacity: usize) -> Result<Worker<T>> {
         let n_parameters = shape.n_parameters().unwrap_or(usize::MAX);
-        Ok(Worker { block: Block::new(shape, capacity, true)?, gradient: zeros(n_parameters)?, loss: 0.0 })
+        Ok(Worker {
+            block: Block::new(shape, capacity, true)?,
+            regularizer: Regularizer::new(shape, regularization, capacity)?,
+            partners: Vec::new(),
+            gradient: zeros(n_parameters)?,
+            loss: 0.0,
+        })
     }
 
     /// How many rows a block may have.
@@ -79,62 +99,102 @@ impl<T: Real> Worker<T> {
         self.block.capacity()
     }
 
-    /// Σ weight·loss of a block of rows, and in `self.gradient` the gradient of `factor` times it.
+    /// Σ weight·loss of a block of the batch, and in `self.gradient` the gradient of the batch's factor times it.
     fn compute(
         &mut self,
         shape: &Shape,
         loss: Loss,
         parameters: &[T],
-        data: &Data<T>,
-        numbers: &[u32],
-        factor: f64,
+        data: &Data,
+        batch: &Batch,
+        number: usize,
     ) {
-        self.loss = self.block.gradient(shape, loss, parameters, data, numbers, factor, &mut self.gradient);
+        let first = number * MOST_ROWS;
+        let rows = first..batch.numbers.len().min(first + MOST_ROWS);
+        let numbers = &batch.numbers[rows.clone()];
+        if let Some(regularizer) = &mut self.regularizer {
+            regularizer.begin(batch.draw, first, data, numbers, batch.partners.get(rows).unwrap_or_default());
+        }
+        let (gradient, regularizer) = (&mut self.gradient, self.regularizer.as_mut());
+        self.loss =
+            self.block.gradient(shape, loss, parameters, data, numbers, batch.factor, gradient, regularizer);
     }
 
     /// A step on one block: see [`Trainer::step`].
+    #[allow(clippy::too_many_arguments, reason = "a step's whole description")]
     pub fn step(
         &mut self,
         shape: &Shape,
         settings: &Settings,
         parameters: &mut [T],
         memory: &mut Memory<T>,
-        data: &Data<T>,
+        data: &Data,
         numbers: &[u32],
+        record: Option<&mut Squares>,
     ) -> Sums {
         let weight = data.weight_of(numbers);
         if weight == 0.0 {
             return [0.0; 3];
         }
         let penalty = settings.penalty(shape, parameters);
-        self.compute(shape, settings.loss, parameters, data, numbers, 1.0 / weight);
-        let l2 = settings.l2 / weight;
-        settings.optimizer.update(
-            &mut memory.state,
-            shape,
-            settings.total_steps,
-            l2,
-            &self.gradient,
-            parameters,
-        );
+        let mut partners = std::mem::take(&mut self.partners);
+        let draw = settings.draw(memory, numbers, &mut partners);
+        let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight };
+        self.compute(shape, settings.loss, parameters, data, &batch, 0);
+        self.partners = partners;
+        settings.descend(shape, memory, weight, &mut self.gradient, parameters, record);
         [self.loss, weight, penalty]
     }
 }
 
+impl Settings {
+    /// ½·l2·Σw², by which the sum of a batch's weights is not yet divided.
+    fn penalty<T: Real>(&self, shape: &Shape, parameters: &[T]) -> f64 {
+        if self.l2 == 0.0 { 0.0 } else { 0.5 * self.l2 * norm::of_weights(shape, parameters) }
+    }
+
+    /// What chance decides for the next step.
+    fn draw<T>(&self, memory: &Memory<T>, numbers: &[u32], partners: &mut Vec<u32>) -> Draw {
+        self.regularization.draw(self.seed, memory.state.steps, self.total_steps, numbers, partners)
+    }
+
+    /// The optimiser's step along the gradient of a batch of that weight.
+    fn descend<T: Real>(
+        &self,
+        shape: &Shape,
+        memory: &mut Memory<T>,
+        weight: f64,
+        gradient: &mut [T],
+        parameters: &mut [T],
+        record: Option<&mut Squares>,
+    ) {
+        let mut l2 = self.l2 / weight;
+        if self.gradient_clip.is_some() || record.is_some() {
+            if l2 != 0.0 {
+                norm::add_penalty(shape, gradient, parameters, l2);
+                l2 = 0.0;
+            }
+            norm::clip(shape, gradient, self.gradient_clip, record);
+        }
+        self.optimizer.update(&mut memory.state, shape, self.total_steps, l2, gradient, parameters);
+    }
+}
+
 /// What the team computes in a round: member m has block `first + m` of the batch.
-#[derive(Default)]
 struct Job<T> {
     parameters: Vec<T>,
     numbers: Vec<u32>,
-    first: usize,
+    partners: Vec<u32>,
+    draw: Draw,
     factor: f64,
+    first: usize,
 }
 
 /// What the members of a team share.
 struct Shared<'a, T> {
     shape: &'a Shape,
     loss: Loss,
-    data: &'a Data<'a, T>,
+    data: &'a Data<'a>,
     workers: Vec<Mutex<Worker<T>>>,
     job: RwLock<Job<T>>,
 }
@@ -145,15 +205,18 @@ impl<T: Real> Shared<'_, T> {
         self.workers[member].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn compute(&self, worker: &mut Worker<T>, parameters: &[T], numbers: &[u32], factor: f64) {
-        worker.compute(self.shape, self.loss, parameters, self.data, numbers, factor);
+    fn compute(&self, worker: &mut Worker<T>, parameters: &[T], batch: &Batch, number: usize) {
+        worker.compute(self.shape, self.loss, parameters, self.data, batch, number);
     }
 
     /// The work of a member in a round.
     fn work(&self, member: usize) {
         let job = self.job.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(numbers) = job.numbers.chunks(MOST_ROWS).nth(job.first + member) {
-            self.compute(&mut self.worker(member), &job.parameters, numbers, job.factor);
+        let Job { numbers, partners, draw, factor, .. } = &*job;
+        let number = job.first + member;
+        if number * MOST_ROWS < numbers.len() {
+            let batch = Batch { numbers, partners, draw: *draw, factor: *factor };
+            self.compute(&mut self.worker(member), &job.parameters, &batch, number);
         }
     }
 }
@@ -165,11 +228,14 @@ pub struct Trainer<'a, 'b, T> {
     shared: &'a Shared<'a, T>,
     team: &'a mut Team<'b>,
     interrupt: Interrupt<'a>,
-    /// The gradient of a batch of several blocks: added up in `f64`, then in the parameters' type.
+    /// The gradient of a batch of several blocks, added up; then it stands in the first worker's.
     totals: Vec<f64>,
-    gradient: Vec<T>,
     /// The rows in the epoch's order.
     order: Vec<u32>,
+    /// The rows that mixup mixes a batch of several blocks with.
+    partners: Vec<u32>,
+    /// The norms of the gradients of an epoch's steps, where they are recorded.
+    record: Option<Squares>,
 }
 
 /// Floating-point operations of a row's way through the network and back.
@@ -187,7 +253,7 @@ const SHORTEST_SHARED_STEP: f64 = 5e4;
 pub fn with_trainer<T: Real, R>(
     shape: &Shape,
     settings: &Settings,
-    data: &Data<T>,
+    data: &Data,
     epochs: usize,
     interrupt: Interrupt,
     body: impl FnOnce(&mut Trainer<T>) -> Result<R>,
@@ -202,18 +268,28 @@ pub fn with_trainer<T: Real, R>(
         blocks,
         if step < SHORTEST_SHARED_STEP { 0.0 } else { whole_run },
     );
-    let worker = |_| Ok(Mutex::new(Worker::new(shape, batch.min(MOST_ROWS))?));
+    let regularization = &settings.regularization;
+    let worker = |_| Ok(Mutex::new(Worker::new(shape, regularization, batch.min(MOST_ROWS))?));
     let shared = Shared {
         shape,
         loss: settings.loss,
         data,
         workers: (0..n).map(worker).collect::<Result<_>>()?,
-        job: RwLock::new(Job { parameters: Vec::new(), numbers: Vec::new(), first: 0, factor: 0.0 }),
+        job: RwLock::new(Job {
+            parameters: Vec::new(),
+            numbers: Vec::new(),
+            partners: Vec::new(),
+            draw: Draw::none(),
+            factor: 0.0,
+            first: 0,
+        }),
     };
-    let several = if blocks > 1 { n_parameters } else { 0 };
-    let (totals, gradient, order) = (zeros(several)?, zeros(several)?, zeros(data.len())?);
+    let totals = zeros(if blocks > 1 { n_parameters } else { 0 })?;
+    let (order, partners) = (zeros(data.len())?, Vec::new());
+    let record = settings.record_gradient_norm.then(|| Squares::new(shape.sizes.len() - 1));
     parallel::with_team(n, &|member| shared.work(member), |team| {
-        body(&mut Trainer { shape, settings, shared: &shared, team, interrupt, totals, gradient, order })
+        let shared = &shared;
+        body(&mut Trainer { shape, settings, shared, team, interrupt, totals, order, partners, record })
     })
 }
 
@@ -224,23 +300,21 @@ impl<T: Real> Trainer<'_, '_, T> {
         let data = self.shared.data;
         if numbers.len() <= MOST_ROWS {
             let worker = &mut *self.shared.worker(0);
-            return Some(worker.step(self.shape, self.settings, parameters, memory, data, numbers));
+            let (settings, record) = (self.settings, self.record.as_mut());
+            return Some(worker.step(self.shape, settings, parameters, memory, data, numbers, record));
         }
         let weight = data.weight_of(numbers);
         if weight == 0.0 {
             return Some([0.0; 3]);
         }
         let penalty = self.settings.penalty(self.shape, parameters);
-        let loss = self.blocks(parameters, numbers, 1.0 / weight)?;
-        let (optimizer, l2) = (&self.settings.optimizer, self.settings.l2 / weight);
-        optimizer.update(
-            &mut memory.state,
-            self.shape,
-            self.settings.total_steps,
-            l2,
-            &self.gradient,
-            parameters,
-        );
+        let mut partners = std::mem::take(&mut self.partners);
+        let draw = self.settings.draw(memory, numbers, &mut partners);
+        let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight };
+        let loss = self.blocks(parameters, &batch);
+        self.partners = partners;
+        let (loss, gradient) = (loss?, &mut self.shared.worker(0).gradient);
+        self.settings.descend(self.shape, memory, weight, gradient, parameters, self.record.as_mut());
         Some([loss, weight, penalty])
     }
 
@@ -254,19 +328,21 @@ impl<T: Real> Trainer<'_, '_, T> {
         (0..self.shared.data.len()).map(|place| self.shared.data.number(place)).collect()
     }
 
-    /// Σ weight·loss over several blocks, and in `self.gradient` the gradient of `factor` times it.
-    fn blocks(&mut self, parameters: &[T], numbers: &[u32], factor: f64) -> Option<f64> {
+    /// Σ weight·loss over the blocks of a batch, and in the first worker the gradient of the batch's factor times it.
+    fn blocks(&mut self, parameters: &[T], batch: &Batch) -> Option<f64> {
         let (shared, members) = (self.shared, self.team.members().min(self.shared.workers.len()));
         if members > 1 {
             let mut job = shared.job.write().unwrap_or_else(PoisonError::into_inner);
             job.parameters.clear();
             job.parameters.extend_from_slice(parameters);
             job.numbers.clear();
-            job.numbers.extend_from_slice(numbers);
-            job.factor = factor;
+            job.numbers.extend_from_slice(batch.numbers);
+            job.partners.clear();
+            job.partners.extend_from_slice(batch.partners);
+            (job.draw, job.factor) = (batch.draw, batch.factor);
         }
         let mut loss = 0.0;
-        let blocks = numbers.len().div_ceil(MOST_ROWS);
+        let blocks = batch.numbers.len().div_ceil(MOST_ROWS);
         let mut first = 0;
         self.totals.fill(0.0);
         while first < blocks {
@@ -277,8 +353,7 @@ impl<T: Real> Trainer<'_, '_, T> {
                 shared.job.write().unwrap_or_else(PoisonError::into_inner).first = first;
                 self.team.run();
             } else {
-                let block = &numbers[first * MOST_ROWS..numbers.len().min((first + 1) * MOST_ROWS)];
-                shared.compute(&mut shared.worker(0), parameters, block, factor);
+                shared.compute(&mut shared.worker(0), parameters, batch, first);
             }
             for member in 0..members.min(blocks - first) {
                 let worker = shared.worker(member);
@@ -289,7 +364,7 @@ impl<T: Real> Trainer<'_, '_, T> {
             }
             first += members;
         }
-        for (gradient, total) in self.gradient.iter_mut().zip(&self.totals) {
+        for (gradient, total) in shared.worker(0).gradient.iter_mut().zip(&self.totals) {
             *gradient = T::of(*total);
         }
         Some(loss)
@@ -335,28 +410,30 @@ impl<T: Real> Trainer<'_, '_, T> {
     }
 }
 
-/// The weighted mean loss over all rows that count; `out` becomes its gradient.
+/// The weighted mean loss over all rows that count, without regularisation; `out` becomes its gradient.
 pub fn gradient<T: Real>(
     shape: &Shape,
     settings: &Settings,
     parameters: &[T],
-    data: &Data<T>,
+    data: &Data,
     out: &mut [T],
 ) -> Result<f64> {
-    let settings = &Settings { batch_size: data.len(), ..settings.clone() };
+    let regularization = Regularization::none();
+    let settings = &Settings { batch_size: data.len(), regularization, ..settings.clone() };
     with_trainer(shape, settings, data, 1, &|| false, |trainer| {
         let numbers = trainer.all_numbers();
         let weight = data.weight_of(&numbers);
-        let loss = if numbers.len() <= MOST_ROWS {
-            let worker = &mut *trainer.shared.worker(0);
-            trainer.shared.compute(worker, parameters, &numbers, 1.0 / weight);
-            out.copy_from_slice(&worker.gradient);
-            worker.loss
-        } else {
-            let loss = trainer.blocks(parameters, &numbers, 1.0 / weight).unwrap_or(f64::NAN);
-            out.copy_from_slice(&trainer.gradient);
-            loss
+        let batch = Batch { numbers: &numbers, partners: &[], draw: Draw::none(), factor: 1.0 / weight };
+        let several = (numbers.len() > MOST_ROWS).then(|| trainer.blocks(parameters, &batch));
+        let worker = &mut *trainer.shared.worker(0);
+        let loss = match several {
+            Some(loss) => loss.unwrap_or(f64::NAN),
+            None => {
+                trainer.shared.compute(worker, parameters, &batch, 0);
+                worker.loss
+            }
         };
+        out.copy_from_slice(&worker.gradient);
         Ok(loss / weight)
     })
 }
@@ -370,7 +447,7 @@ pub fn evaluate<T: Real>(
     shape: &Shape,
     loss: Loss,
     parameters: &[T],
-    data: &Data<T>,
+    data: &Data,
     n_threads: Option<usize>,
     interrupt: Interrupt,
 ) -> Result<Option<[f64; 2]>> {
@@ -499,6 +576,9 @@ pub enum StopReason {
 pub struct History {
     /// One record an epoch.
     pub records: Vec<Record>,
+    /// The norms of the layers' gradients, layer by layer for each epoch: root mean squares over its steps; empty where
+    /// they are not recorded.
+    pub gradient_norms: Vec<f64>,
     /// The epoch (from 1) of the least loss or error, or the largest score; 0 if no epoch was finished.
     pub best_epoch: usize,
     /// Why it ended.
@@ -506,7 +586,7 @@ pub struct History {
 }
 
 /// Trains `parameters` in place. With validation (or a score) and `restore_best` the best epoch's parameters are
-/// returned; otherwise the last ones, or, after a divergence, those of the best epoch.
+/// returned; otherwise the last ones, or, after a divergence, those of the best epoch. Interrupted, it is the same.
 ///
 /// # Errors
 /// If no epoch was finite; the parameters are then what they were.
@@ -514,7 +594,7 @@ pub fn fit<T: Real>(
     trainer: &mut Trainer<T>,
     parameters: &mut [T],
     memory: &mut Memory<T>,
-    validation: Option<&Data<T>>,
+    validation: Option<&Data>,
     plan: &Plan,
     observe: Observe<T>,
 ) -> Result<History> {
@@ -523,7 +603,8 @@ pub fn fit<T: Real>(
     let choosing = plan.restore_best && (validation.is_some() || plan.selection == Selection::Score);
     let mut kept: Vec<T> = zeros(parameters.len())?;
     kept.copy_from_slice(parameters);
-    let mut history = History { records: Vec::new(), best_epoch: 0, stop_reason: StopReason::Epochs };
+    let stop_reason = StopReason::Epochs;
+    let mut history = History { records: Vec::new(), gradient_norms: Vec::new(), best_epoch: 0, stop_reason };
     let (mut best, mut bar, mut waited) = (f64::INFINITY, f64::INFINITY, 0);
     for epoch in 1..=plan.epochs {
         let learning_rate = settings.optimizer.rate(&memory.state, settings.total_steps);
@@ -549,6 +630,9 @@ pub fn fit<T: Real>(
             seconds: began.elapsed().as_secs_f64(),
         };
         history.records.push(record);
+        if let Some(squares) = &mut trainer.record {
+            history.gradient_norms.extend(squares.take());
+        }
         let verdict = observe(epoch, &record, parameters);
         let watched = if validation.is_some() { validation_loss } else { record.loss };
         let finite =
@@ -582,7 +666,9 @@ pub fn fit<T: Real>(
         }
     }
     let diverged = history.stop_reason == StopReason::Diverged;
-    if diverged || choosing && history.best_epoch > 0 {
+    // An epoch that was interrupted may have diverged unseen.
+    let lost = diverged || parameters.iter().any(|p| !p.is_finite());
+    if lost || choosing && history.best_epoch > 0 {
         parameters.copy_from_slice(&kept);
     }
     if diverged && history.best_epoch == 0 { Err(Error::Diverged) } else { Ok(history) }

@@ -9,8 +9,7 @@ use crate::mlp::Shape;
 use crate::mlp::data::{Data, Targets};
 use crate::mlp::loss::Loss;
 use crate::random::Seed;
-use crate::rows::{self, Rows};
-use crate::simd::Real;
+use crate::rows::{self, Indices, Rows};
 use numpy::{Element, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -60,11 +59,16 @@ fn wrong(what: &str) -> PyErr {
     PyTypeError::new_err(format!("internal: {what} arrived in another form than its door makes"))
 }
 
-/// A two-dimensional array of native aligned numbers, in any strides, as a table of rows.
-pub fn rows<'a>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<Rows<'a>> {
+/// The element type of an array of native aligned numbers.
+fn element(array: &Bound<'_, PyUntypedArray>) -> PyResult<rows::Element> {
     use rows::Element::*;
     let dtype = array.dtype();
-    let element = match (dtype.kind(), dtype.itemsize()) {
+    // SAFETY: `array` is a live array object, whose header has this field.
+    let aligned = unsafe { (*array.as_array_ptr()).fields.flags } & numpy::npyffi::NPY_ARRAY_ALIGNED != 0;
+    if !aligned || dtype.is_native_byteorder() == Some(false) {
+        return Err(wrong("X"));
+    }
+    Ok(match (dtype.kind(), dtype.itemsize()) {
         (b'b', 1) => Bool,
         (b'i', 1) => I8,
         (b'i', 2) => I16,
@@ -77,17 +81,18 @@ pub fn rows<'a>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<Rows<'a>> {
         (b'f', 4) => F32,
         (b'f', 8) => F64,
         _ => return Err(wrong("X")),
-    };
+    })
+}
+
+/// A two-dimensional array of native aligned numbers, in any strides, as a table of rows.
+fn rows<'a>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<Rows<'a>> {
     let (&[n_rows, n_columns], &[row_stride, column_stride]) = (array.shape(), array.strides()) else {
         return Err(wrong("X"));
     };
-    // SAFETY: `array` is a live array object, whose header has these fields.
-    let (data, flags) = unsafe {
-        let raw = &*array.as_array_ptr();
-        (raw.fields.data, raw.fields.flags)
-    };
-    let aligned = flags & numpy::npyffi::NPY_ARRAY_ALIGNED != 0;
-    if !aligned || dtype.is_native_byteorder() == Some(false) || n_rows > u32::MAX as usize {
+    let element = element(array)?;
+    // SAFETY: `array` is a live array object, whose header has this field.
+    let data = unsafe { (*array.as_array_ptr()).fields.data };
+    if n_rows > u32::MAX as usize {
         return Err(wrong("X"));
     }
     // SAFETY: NumPy vouches for shape and strides; dtype, byte order and alignment have been checked; the caller's
@@ -95,32 +100,70 @@ pub fn rows<'a>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<Rows<'a>> {
     Ok(unsafe { Rows::new(data.cast(), element, (n_rows, n_columns), (row_stride, column_stride)) })
 }
 
+/// Inputs as `_arrays.table` hands them over: an array, or compressed sparse rows.
+#[derive(FromPyObject)]
+pub enum Inputs<'py> {
+    #[pyo3(transparent)]
+    Dense(Bound<'py, PyUntypedArray>),
+    Sparse {
+        data: Bound<'py, PyUntypedArray>,
+        indices: Bound<'py, PyUntypedArray>,
+        indptr: Bound<'py, PyUntypedArray>,
+        n_columns: usize,
+    },
+}
+
+impl Inputs<'_> {
+    /// As a table of rows.
+    pub fn rows(&self) -> PyResult<Rows<'_>> {
+        match self {
+            Inputs::Dense(array) => rows(array),
+            Inputs::Sparse { data, indices, indptr, n_columns } => {
+                let (columns, ends) = (whole_numbers(indices)?, whole_numbers(indptr)?);
+                if !data.is_c_contiguous() || data.len() != columns.len() || ends.len() > u32::MAX as usize {
+                    return Err(wrong("X"));
+                }
+                let element = element(data)?;
+                // SAFETY: `data` is a live array object, whose header has this field.
+                let data = unsafe { (*data.as_array_ptr()).fields.data };
+                // SAFETY: the elements are contiguous and as many as column numbers; `element` has checked their form;
+                // the caller's reference keeps the memory alive.
+                Ok(unsafe { Rows::compressed(data.cast(), element, *n_columns, columns, ends) })
+            }
+        }
+    }
+}
+
+/// A contiguous array of int32 or int64.
+fn whole_numbers<'a>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<Indices<'a>> {
+    Ok(if is::<i32>(array) { Indices::I32(view(array)?) } else { Indices::I64(view(array)?) })
+}
+
 /// (X, y, sample_weight, row numbers) as `training.py` hands them over.
 #[derive(FromPyObject)]
 pub struct Table<'py>(
-    Bound<'py, PyUntypedArray>,
+    Inputs<'py>,
     Bound<'py, PyUntypedArray>,
     Option<Bound<'py, PyUntypedArray>>,
     Option<Bound<'py, PyUntypedArray>>,
 );
 
 impl Table<'_> {
-    /// The table for a network of that shape. Lengths are checked here, values by the core.
-    pub fn data<T: Real + Element>(&self, shape: &Shape, loss: Loss) -> PyResult<Data<'_, T>> {
-        let x = rows(&self.0)?;
-        let y = if is::<u32>(&self.1) {
-            Targets::Classes(view(&self.1)?)
-        } else {
-            Targets::Values(view(&self.1)?)
-        };
+    /// The table for a network of that shape. Lengths are checked here, values by the core. Targets in one dimension are
+    /// class indices.
+    pub fn data(&self, shape: &Shape, loss: Loss) -> PyResult<Data<'_>> {
+        let x = self.0.rows()?;
+        let classes = self.1.ndim() == 1;
+        let y = if classes { Targets::Classes(view(&self.1)?) } else { Targets::Values(rows(&self.1)?) };
         let weights = self.2.as_ref().map(|weights| view(weights)).transpose()?;
         let index = self.3.as_ref().map(|index| view::<u32>(index)).transpose()?;
-        let n_targets = match y {
-            Targets::Classes(classes) => classes.len(),
-            Targets::Values(values) => values.len() / loss.n_targets(shape.n_outputs()),
+        let (n_targets, width) = match y {
+            Targets::Classes(classes) => (classes.len(), None),
+            Targets::Values(values) => (values.n_rows(), Some(values.n_columns())),
         };
         let fits = x.n_columns() == shape.n_inputs()
             && n_targets == x.n_rows()
+            && width.is_none_or(|width| width == loss.n_targets(shape.n_outputs()))
             && weights.is_none_or(|weights: &[f64]| weights.len() == x.n_rows())
             && index.is_none_or(|index| index.iter().all(|number| (*number as usize) < x.n_rows()));
         if fits { Ok(Data { x, y, weights, index }) } else { Err(wrong("a table")) }

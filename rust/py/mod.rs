@@ -122,7 +122,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<train::Settings>()?;
     module.add_class::<train::TrainerState>()?;
     module.add_function(wrap_pyfunction!(train::fit, module)?)?;
-    module.add_function(wrap_pyfunction!(train::split_order, module)?)?;
+    module.add_function(wrap_pyfunction!(train::hold_back, module)?)?;
     module.add_function(wrap_pyfunction!(file::save, module)?)?;
     module.add_function(wrap_pyfunction!(file::load, module)?)?;
     Ok(())

@@ -1,6 +1,6 @@
 //! Networks and their training, as `training.py` sees them.
 
-use super::array::{Table, is, view, view_mut};
+use super::array::{Inputs, Table, is, view, view_mut};
 use super::core;
 use crate::error::Result;
 use crate::mlp::activation::Activation;
@@ -8,6 +8,7 @@ use crate::mlp::block::MOST_ROWS;
 use crate::mlp::data::{Data, Names, TRAINING, VALIDATION};
 use crate::mlp::loss::Loss;
 use crate::mlp::optim::{Optimizer, Rule, State};
+use crate::mlp::regularization::Regularization;
 use crate::mlp::schedule::{Adaptation, Course, Schedule};
 use crate::mlp::train::{self, Memory, Plan, Selection, StopReason, Verdict, Worker};
 use crate::mlp::{self, Initializer, Output};
@@ -81,17 +82,17 @@ impl Shape {
     fn predict(
         &self,
         vector: &Bound<'_, PyUntypedArray>,
-        x: &Bound<'_, PyUntypedArray>,
+        x: Inputs<'_>,
         logits: bool,
         n_threads: Option<usize>,
         out: &Bound<'_, PyUntypedArray>,
     ) -> PyResult<()> {
-        let rows = super::array::rows(x)?;
+        let rows = x.rows()?;
         with_dtype!(vector, T => {
             let (parameters, out) = (view::<T>(vector)?, view_mut::<T>(out)?);
             let long = rows.n_rows() * parameters.len() > 100_000;
             core(vector.py(), long, || {
-                rows.check_finite::<T>("X")?;
+                rows.check::<T>("X")?;
                 train::predict(&self.0, parameters, &rows, logits, n_threads, out)
             })?;
         });
@@ -107,9 +108,9 @@ impl Shape {
     ) -> PyResult<f64> {
         let settings = &settings.0;
         with_dtype!(vector, T => {
-            let (parameters, data) = (view::<T>(vector)?, table.data::<T>(&self.0, settings.loss)?);
+            let (parameters, data) = (view::<T>(vector)?, table.data(&self.0, settings.loss)?);
             let judged = core(vector.py(), true, || {
-                data.check(&self.0, settings.loss, TRAINING)?;
+                data.check::<T>(&self.0, settings.loss, TRAINING)?;
                 data.check_weight(TRAINING)?;
                 train::evaluate(&self.0, settings.loss, parameters, &data, settings.n_threads, &|| false)
             })?;
@@ -126,10 +127,10 @@ impl Shape {
         out: &Bound<'_, PyUntypedArray>,
     ) -> PyResult<f64> {
         with_dtype!(vector, T => {
-            let (parameters, data) = (view::<T>(vector)?, table.data::<T>(&self.0, settings.0.loss)?);
+            let (parameters, data) = (view::<T>(vector)?, table.data(&self.0, settings.0.loss)?);
             let out = view_mut::<T>(out)?;
             Ok(core(vector.py(), true, || {
-                data.check(&self.0, settings.0.loss, TRAINING)?;
+                data.check::<T>(&self.0, settings.0.loss, TRAINING)?;
                 data.check_weight(TRAINING)?;
                 train::gradient(&self.0, &settings.0, parameters, &data, out)
             })?)
@@ -166,7 +167,10 @@ pub struct Settings(train::Settings);
 impl Settings {
     #[new]
     #[allow(clippy::too_many_arguments, reason = "each is a setting")]
-    #[pyo3(signature = (shape, loss, optimizer, batch_size, shuffle, l2, total_steps, seed, n_threads))]
+    #[pyo3(signature = (
+        shape, loss, optimizer, batch_size, shuffle, l2, gradient_clip, record_gradient_norm, regularization,
+        total_steps, seed, n_threads
+    ))]
     fn new(
         shape: &Shape,
         loss: (String, f64),
@@ -174,6 +178,9 @@ impl Settings {
         batch_size: usize,
         shuffle: bool,
         l2: f64,
+        gradient_clip: Option<f64>,
+        record_gradient_norm: bool,
+        regularization: (Scheduled, f64, f64),
         total_steps: u64,
         seed: Seed,
         n_threads: Option<usize>,
@@ -202,12 +209,17 @@ impl Settings {
         };
         let (learning_rate, weight_decay) = (schedule(learning_rate)?, schedule(weight_decay)?);
         let optimizer = Optimizer { rule, learning_rate, weight_decay };
+        let (dropout, label_smoothing, mixup_alpha) = regularization;
+        let regularization = Regularization { dropout: schedule(dropout)?, label_smoothing, mixup_alpha };
         Ok(Settings(train::Settings {
             loss,
             optimizer,
             batch_size,
             shuffle,
             l2,
+            gradient_clip,
+            record_gradient_norm,
+            regularization,
             total_steps,
             seed,
             n_threads,
@@ -321,28 +333,30 @@ impl TrainerState {
         table: &Table<'_>,
         epoch: bool,
     ) -> PyResult<(f64, f64)> {
-        let (parameters, data) = (view_mut::<T>(vector)?, table.data::<T>(shape, settings.loss)?);
+        let (parameters, data) = (view_mut::<T>(vector)?, table.data(shape, settings.loss)?);
         let py = vector.py();
         let one_block = !epoch && data.len() <= MOST_ROWS;
         let main = !one_block && on_main_thread(py)?;
         let long = !one_block || data.len() * parameters.len() > 100_000;
         let (sums, error) = core(py, long, || -> Result<_> {
-            data.check(shape, settings.loss, TRAINING)?;
+            data.check::<T>(shape, settings.loss, TRAINING)?;
             let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let Some((memory, worker)) = T::recall(&mut remembered) else {
                 return Ok((None, Some(PyValueError::new_err("the network's dtype is not the trainer's"))));
             };
             if one_block {
                 if worker.as_ref().is_none_or(|worker| worker.capacity() < data.len()) {
-                    *worker = Some(Worker::new(shape, data.len())?);
+                    *worker = Some(Worker::new(shape, &settings.regularization, data.len())?);
                 }
                 let worker = worker.as_mut().expect("made above");
                 let numbers: [u32; MOST_ROWS] = std::array::from_fn(|i| i as u32);
                 let numbers = &numbers[..data.len()];
-                return Ok((Some(worker.step(shape, settings, parameters, memory, &data, numbers)), None));
+                let sums = worker.step(shape, settings, parameters, memory, &data, numbers, None);
+                return Ok((Some(sums), None));
             }
             let signals = Signals::new(main);
             let interrupt = || signals.pending();
+            let before = memory.clone();
             let batch = train::Settings { batch_size: data.len(), ..settings.clone() };
             let settings = if epoch { settings } else { &batch };
             let sums = train::with_trainer(shape, settings, &data, 1, &interrupt, |trainer| {
@@ -352,6 +366,9 @@ impl TrainerState {
                     trainer.step_on_all(parameters, memory)
                 })
             })?;
+            if sums.is_none() {
+                *memory = before; // as the parameters, of which this call changed a copy
+            }
             Ok((sums, signals.error.into_inner()))
         })?;
         match (error, sums) {
@@ -396,9 +413,9 @@ impl Signals {
     }
 }
 
-/// A finished run: losses, validation losses, learning rates and seconds by epoch; the best epoch; why it stopped; and
-/// the exception that ended it.
-type Finished<'py> = ([Bound<'py, PyArray1<f64>>; 4], usize, &'static str, Option<PyErr>);
+/// A finished run: losses, validation losses, learning rates, seconds and gradient norms by epoch; the best epoch; why
+/// it stopped; and the exception that ended it.
+type Finished<'py> = ([Bound<'py, PyArray1<f64>>; 5], usize, &'static str, Option<PyErr>);
 
 /// Trains the parameters in `vector`. `observe`, if any, is called after each epoch with (epoch, loss,
 /// validation_loss, learning_rate, seconds, parameters) and answers (stop, score).
@@ -432,12 +449,12 @@ fn fit_as<'py, T: Trained>(
 ) -> PyResult<Finished<'py>> {
     let py = vector.py();
     let parameters = view_mut::<T>(vector)?;
-    let data = table.data::<T>(shape, settings.loss)?;
-    let validation = validation.map(|table| table.data::<T>(shape, settings.loss)).transpose()?;
+    let data = table.data(shape, settings.loss)?;
+    let validation = validation.map(|table| table.data(shape, settings.loss)).transpose()?;
     let main = on_main_thread(py)?;
     let (history, error) = core(py, true, || -> Result<_> {
-        let check = |data: &Data<T>, names: Names| {
-            data.check(shape, settings.loss, names)?;
+        let check = |data: &Data, names: Names| {
+            data.check::<T>(shape, settings.loss, names)?;
             data.check_weight(names)
         };
         check(&data, TRAINING)?;
@@ -484,6 +501,7 @@ fn fit_as<'py, T: Trained>(
         column(|r| r.validation_loss),
         column(|r| r.learning_rate),
         column(|r| r.seconds),
+        PyArray1::from_slice(py, &history.gradient_norms),
     ];
     let reason = match history.stop_reason {
         StopReason::Epochs => "epochs",
@@ -495,10 +513,14 @@ fn fit_as<'py, T: Trained>(
     Ok((columns, history.best_epoch, reason, error))
 }
 
-/// Fills `out` with a permutation of 0..n: the order in which rows are drawn for validation.
+/// Marks in `out` the rows that are held back: `fraction` of all, by class where there are `classes`.
 #[pyfunction]
-pub fn split_order(seed: Seed, out: &Bound<'_, PyUntypedArray>) -> PyResult<()> {
-    let out = view_mut::<u32>(out)?;
-    crate::random::Stream::new(seed, crate::random::Purpose::Split, 0, 0).permutation(out);
-    Ok(())
+pub fn hold_back(
+    seed: Seed,
+    fraction: f64,
+    classes: Option<&Bound<'_, PyUntypedArray>>,
+    out: &Bound<'_, PyUntypedArray>,
+) -> PyResult<()> {
+    let classes = classes.map(|classes| view::<u32>(classes)).transpose()?;
+    Ok(mlp::data::hold_back(seed, fraction, classes, view_mut::<bool>(out)?)?)
 }
