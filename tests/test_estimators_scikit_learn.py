@@ -26,7 +26,8 @@ LEFT_OUT = {
         "difference), which still falls; test_estimators.py checks the names"
     ),
     "test_predict_proba_multilabel": (
-        "expects ties between probabilities that round to 1; predict_log_proba tells them apart (a deliberate difference)"
+        "expects ties between probabilities that round to 1; predict_log_proba tells them apart (a deliberate "
+        "difference)"
     ),
     "test_mlp_partial_fit_after_fit": (
         "expects partial_fit to refuse early_stopping, with which it works here (a deliberate difference)"

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ermin._core import __version__
 
 if TYPE_CHECKING:
-    from ermin.estimators import MLPClassifier, MLPRegressor
+    from ermin.classifier import MLPClassifier
     from ermin.files import load
     from ermin.losses import Huber, Quantile
     from ermin.network import MLP
     from ermin.optimizers import SGD, Adam, AdamW
+    from ermin.regressor import MLPRegressor
     from ermin.schedules import (
         Adaptive,
         Constant,
@@ -53,11 +54,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "estimators": ("MLPClassifier", "MLPRegressor"),
+    "classifier": ("MLPClassifier",),
     "files": ("load",),
     "losses": ("Huber", "Quantile"),
     "network": ("MLP",),
     "optimizers": ("SGD", "Adam", "AdamW"),
+    "regressor": ("MLPRegressor",),
     "schedules": (
         "Adaptive",
         "Constant",

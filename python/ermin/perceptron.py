@@ -20,7 +20,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from ermin import _arrays, solvers
+from ermin import _arrays, _core, solvers
 from ermin.network import MLP
 from ermin.solvers import Judged, Problem, Steps
 from ermin.training import History, choose_rows
@@ -42,8 +42,43 @@ _ROWS_BY_DEFAULT = 200
 """Rows in a batch where nothing else is said."""
 
 
+def elementwise(function: str, x: NDArray[Any]) -> NDArray[Any]:
+    """A function of the native module, number by number: the same bits on every machine."""
+    x = np.ascontiguousarray(x)
+    out = np.empty_like(x)
+    _core.evaluate(function, x, out)
+    return out
+
+
+def is_stochastic(estimator: Perceptron) -> bool:
+    """Whether there is a `partial_fit`; if not, an AttributeError with the reason."""
+    if estimator.solver == "lbfgs":
+        raise AttributeError(
+            f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
+        )
+    return True
+
+
 class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """The base of `MLPClassifier` and `MLPRegressor`."""
+
+    coefs_: list[NDArray[Any]]
+    intercepts_: list[NDArray[Any]]
+    classes_: NDArray[Any]
+    n_outputs_: int
+    out_activation_: str
+    loss_curve_: list[float]
+    validation_loss_curve_: Any  # a list of float; None without validation
+    validation_scores_: Any  # as above
+    best_loss_: Any  # a float; None with early_stopping
+    best_epoch_: int
+    t_: int
+    n_iter_: int
+    converged_: bool
+    _seed: int
+    _optimizer: Steps
+    _records: list[tuple[float, float, float, float]]
+    _stop_reason: str
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012  # scikit-learn's name and form
         "hidden_layer_sizes": ["array-like", Interval(numbers.Integral, 1, None, closed="left")],
@@ -96,7 +131,7 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         self._network = (net, weights + biases)
 
     def _net(self) -> MLP:
-        """The network of `coefs_` and `intercepts_`: the one they are views of, or a new one where they were replaced."""
+        """The network whose parameters `coefs_` and `intercepts_` are, or a new one where they were replaced."""
         arrays = [*self.coefs_, *self.intercepts_]
         activation = "sigmoid" if self.activation == "logistic" else self.activation
         if hasattr(self, "_network"):
@@ -145,10 +180,11 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         """What the network says of every row, or the logits of it."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        return self._outputs_of(_rows(X), logits=logits)
+        return self._outputs_of(X, logits=logits)
 
-    def _outputs_of(self, rows: Rows, *, logits: bool) -> NDArray[Any]:
+    def _outputs_of(self, X: Any, *, logits: bool) -> NDArray[Any]:
         net = self._net()
+        rows = _arrays.table(X, "X", net.sizes[0])
         out = np.empty((len(rows), net.sizes[-1]), dtype=net.dtype)
         net._shape.predict(net._vector, rows, logits, self._n_threads(), out)
         return out
@@ -168,11 +204,16 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
     @property
     def history_(self) -> History:
         """Losses, learning rates and seconds by epoch, the best epoch, and why the run ended."""
-        columns = np.array(self._records, dtype=np.float64).reshape(-1, 4).T.copy()
-        return History(*columns, best_epoch=self.best_epoch_, stop_reason=self._stop_reason)
+        loss, validation_loss, rate, seconds = (
+            np.array(self._records, dtype=np.float64).reshape(-1, 4).T.copy()
+        )
+        return History(loss, validation_loss, rate, seconds, self.best_epoch_, self._stop_reason)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_network"}
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "coefs_")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -181,7 +222,7 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
 
     # ------------------------------------------------------------------------------------------------ what differs
 
-    def _check(self, X: ArrayLike, y: ArrayLike, *, reset: bool) -> tuple[Any, Any]:
+    def _check(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
         """Both in scikit-learn's form, or its errors."""
         raise NotImplementedError
 
@@ -260,8 +301,9 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             else:
                 self._fit_stochastic(net, vector, sample, own_sample, first=first, incremental=incremental)
         except ValueError:
-            if first:
-                del self.coefs_, self.intercepts_
+            if first:  # nothing has been learned
+                self.__dict__.pop("coefs_", None)
+                self.__dict__.pop("intercepts_", None)
             raise
         finally:
             net._set_vector(vector.view())
@@ -283,7 +325,9 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         weights = self._weights(y, weights, incremental=incremental)
         if weights is not None and not (weights > 0).any():
             raise ValueError("sample_weight must be greater than 0 for at least one row")
-        return Sample(X, checked, _rows(checked), y, self._encode(y, net.dtype), weights)
+        return Sample(
+            X, checked, _arrays.table(checked, "X", net.sizes[0]), y, self._encode(y, net.dtype), weights
+        )
 
     def _own_validation(
         self,
@@ -397,8 +441,8 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             )
         if wanted == n:
             raise ValueError(
-                f"With n_samples={n}, test_size={self.validation_fraction} and train_size=None, the resulting train set "
-                "will be empty. Adjust any of the aforementioned parameters."
+                f"With n_samples={n}, test_size={self.validation_fraction} and train_size=None, the resulting train "
+                "set will be empty. Adjust any of the aforementioned parameters."
             )
         classes, candidates = self._strata(sample.targets), np.arange(n)
         if classes is not None:
@@ -476,7 +520,7 @@ def _stacked(one: Any, other: Any) -> Any:
 def _random_state(random_state: Any) -> np.random.RandomState:
     """Where an estimator's numbers come from: of the system's entropy for None, never NumPy's global state."""
     if random_state is None:
-        return np.random.RandomState(np.frombuffer(os.urandom(16), dtype=np.uint32))  # noqa: NPY002  # scikit-learn's
+        return np.random.RandomState(np.frombuffer(os.urandom(16), dtype=np.uint32))
     if isinstance(random_state, np.random.RandomState):
         return random_state
-    return np.random.RandomState(random_state)  # noqa: NPY002  # as above
+    return np.random.RandomState(random_state)

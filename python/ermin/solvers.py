@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from ermin.network import MLP, Table
     from ermin.perceptron import Perceptron
 
-NOT_FINITE = "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+    "preprocessed."
+)
 _LEAST_ADAPTIVE_RATE = 1e-6
 """Below it an adaptive learning rate stops the run: scikit-learn's number."""
 
@@ -113,7 +116,6 @@ def settings_of(
     estimator: Perceptron, problem: Problem, batch_size: int, learning_rate: float
 ) -> _core.Settings:
     """An estimator's parameters as the native module takes them."""
-
     if estimator.solver == "sgd":
         numbers = (float(estimator.momentum), 0.0, 0.0, bool(estimator.nesterovs_momentum))
     else:

@@ -1,8 +1,7 @@
-"""Estimators in scikit-learn's manner: its multi-layer perceptrons, and what their users have asked for since.
+"""Classes, labels and distributions over classes, learned in scikit-learn's manner.
 
 Needs the extra ``ermin[sklearn]``. Parameters, attributes and behaviour are those of
-``sklearn.neural_network.MLPClassifier`` and ``MLPRegressor``; docs/coming-from-scikit-learn.md says what is more and
-what differs.
+``sklearn.neural_network.MLPClassifier``; docs/coming-from-scikit-learn.md says what is more and what differs.
 """
 
 from __future__ import annotations
@@ -12,13 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ermin import _core, losses
-from ermin.losses import Huber, Quantile
-from ermin.perceptron import Perceptron
-from ermin.solvers import Judged
+from ermin.perceptron import Perceptron, elementwise, is_stochastic
 
 # Last, so that a missing scikit-learn is told of by ermin.perceptron.
-from sklearn.base import ClassifierMixin, RegressorMixin  # isort: skip
+from sklearn.base import ClassifierMixin  # isort: skip
 from sklearn.utils import column_or_1d  # isort: skip
 from sklearn.utils._param_validation import Interval, StrOptions  # isort: skip
 from sklearn.utils.metaestimators import available_if  # isort: skip
@@ -35,21 +31,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from ermin.network import Table
     from ermin.perceptron import Sample
     from ermin.training import EpochState
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier"]
 
 _MARGIN_LOSSES = ("hinge", "perceptron")
-
-
-def _is_stochastic(estimator: Perceptron) -> bool:
-    if estimator.solver == "lbfgs":
-        raise AttributeError(
-            f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
-        )
-    return True
 
 
 def _gives_probabilities(estimator: MLPClassifier) -> bool:
@@ -110,7 +97,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
     class_weight : dict, "balanced" or None, default None
         Factors of the rows' weights by class; "balanced" is n_rows/(n_classes·rows of the class).
     scoring : "loss", str, callable or None, default "loss"
-        What the best epoch is the best in: the validation loss, one of scikit-learn's scorers, or for None the accuracy.
+        What the best epoch is the best in: the validation loss, a scorer of scikit-learn's, or for None the accuracy.
         Of equal ones the earlier epoch.
     refit : bool, default False
         After validation, train again on all rows for the best number of epochs.
@@ -125,8 +112,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
     callbacks : sequence of callable, default None
         Each is called after every epoch with an `EpochState`; one that returns "stop" ends the run.
     dtype : {"auto", "float32", "float64"}, default "auto"
-        Of parameters and computation; "auto" is that of X if it is one of these, else float64. float32 is about twice as
-        fast.
+        Of parameters and computation; "auto" is that of X if it is one of these, else float64. float32 is about twice
+        as fast.
     n_jobs : int, default None
         Threads: None for as many as this process may use, where it pays, but one inside workers of joblib and
         multiprocessing; −1 for all. No bit depends on it.
@@ -307,8 +294,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
         sample_weight : array-like of shape (n_rows,), optional
             At least 0, not all 0.
         X_val, y_val, sample_weight_val : optional
-            Rows to validate on instead of a part of X: the best epoch's parameters are kept. They stop the run only with
-            `early_stopping`.
+            Rows to validate on instead of a part of X: the best epoch's parameters are kept. They stop the run only
+            with `early_stopping`.
 
         Returns
         -------
@@ -328,7 +315,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
         """
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
-    @available_if(_is_stochastic)  # type: ignore[untyped-decorator]  # scikit-learn has no types
+    @available_if(is_stochastic)  # type: ignore[untyped-decorator]  # scikit-learn has no types
     def partial_fit(
         self,
         X: ArrayLike,
@@ -362,7 +349,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
                 self._targets = "distribution"
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=True)
 
-    def _check(self, X: ArrayLike, y: ArrayLike, *, reset: bool) -> tuple[Any, Any]:
+    def _check(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
         X, y = validate_data(
             self,
             X,
@@ -377,7 +364,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
         return X, y
 
     def _kind(self, y: Any) -> str:
-        """labels (n_rows,), multilabel or distribution (n_rows, n)."""
+        """What y holds: labels (n_rows,), multilabel or distribution (n_rows, n)."""
         if y.ndim == 1:
             check_classification_targets(y)
             return "labels"
@@ -429,13 +416,13 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
                     f"y has {values.shape[1]} columns, but the network has {self.n_outputs_} outputs"
                 )
             return np.where(values > 0, values, -1) if self.loss in _MARGIN_LOSSES else values
-        codes = np.searchsorted(self.classes_, y)
+        codes: NDArray[np.intp] = np.searchsorted(self.classes_, y)
         if not (self.classes_[np.minimum(codes, len(self.classes_) - 1)] == y).all():
             raise ValueError(f"y_val has classes that y has not: {np.setdiff1d(y, self.classes_)}")
         if self.n_outputs_ > 1:
             return codes.astype(np.uint32)
-        other = -1 if self.loss in _MARGIN_LOSSES else 0
-        return np.where(codes == 1, 1, other).astype(dtype).reshape(-1, 1)
+        sides: NDArray[Any] = np.where(codes == 1, 1, -1 if self.loss in _MARGIN_LOSSES else 0)
+        return sides.astype(dtype).reshape(-1, 1)
 
     def _loss(self) -> tuple[str, float]:
         if self.loss not in ("log_loss", "kl"):
@@ -456,6 +443,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
             )
         from sklearn.utils.class_weight import compute_sample_weight
 
+        weights: NDArray[Any]
         if self._targets == "distribution":
             totals = y.sum(axis=0)
             by_class = totals.sum() / (len(totals) * np.where(totals > 0, totals, 1))
@@ -475,7 +463,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
         from sklearn.metrics import accuracy_score
 
         truth = self.classes_[sample.y.argmax(axis=1)] if self._targets == "distribution" else sample.y
-        predicted = self._of_logits(self._outputs_of(sample.rows, logits=True))
+        predicted = self._of_logits(self._outputs_of(sample.checked, logits=True))
         return float(accuracy_score(truth, predicted, sample_weight=sample.weights))
 
     # ------------------------------------------------------------------------------------------------- predicting
@@ -534,7 +522,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
         """
         if self._is_binary():
             logits = self._outputs(X, logits=True)
-            return _native("sigmoid", np.concatenate([-logits, logits], axis=1))
+            return elementwise("sigmoid", np.concatenate([-logits, logits], axis=1))
         return self._outputs(X, logits=False)
 
     @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]  # scikit-learn has no types
@@ -554,9 +542,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
         if self._is_binary():
             logits = np.concatenate([-logits, logits], axis=1)
         if self.out_activation_ == "logistic":
-            return -_native("softplus", -logits)
-        behind = logits - logits.max(axis=1, keepdims=True)
-        return behind - _native("ln", _native("exp", behind).sum(axis=1, keepdims=True))
+            return np.negative(elementwise("softplus", -logits))
+        behind: NDArray[Any] = logits - logits.max(axis=1, keepdims=True)
+        return behind - elementwise("ln", elementwise("exp", behind).sum(axis=1, keepdims=True))
 
     def _is_binary(self) -> bool:
         check_is_fitted(self)
@@ -566,257 +554,3 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-
-def _native(function: str, x: NDArray[Any]) -> NDArray[Any]:
-    """A function of the native module, element by element: the same bits on every machine."""
-    x = np.ascontiguousarray(x)
-    out = np.empty_like(x)
-    _core.evaluate(function, x, out)
-    return out
-
-
-class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]  # scikit-learn has no types
-    """A multi-layer perceptron for numbers.
-
-    Parameters
-    ----------
-    loss : str, Huber or Quantile, default "squared_error"
-        "squared_error" is ½·(p − y)²; "poisson", half the deviance, makes predictions positive; "huber" and "quantile"
-        as in `Huber` and `Quantile`; "gaussian_nll" learns a mean and a variance for each target.
-    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter
-        As for `MLPClassifier`.
-    shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction
-        As for `MLPClassifier`.
-    beta_1, beta_2, epsilon, n_iter_no_change, max_fun, refit, weight_decay, dropout, mixup_alpha, callbacks
-        As for `MLPClassifier`.
-    dtype, n_jobs
-        As for `MLPClassifier`.
-    scoring : "loss", str, callable or None, default "loss"
-        As for `MLPClassifier`; None is R².
-
-    Attributes
-    ----------
-    coefs_, intercepts_, loss_, loss_curve_, best_loss_, validation_loss_curve_, validation_scores_
-        As for `MLPClassifier`; squared error is divided by the number of targets in what is reported.
-    best_validation_score_, best_epoch_, history_, converged_, n_iter_, t_, n_layers_, n_features_in_
-        As for `MLPClassifier`.
-    n_outputs_ : int
-        Targets.
-    out_activation_ : {"identity", "exp"}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import ermin
-    >>> from ermin import MLPRegressor
-    >>> rng = np.random.default_rng(0)
-    >>> X = rng.uniform(-3, 3, size=(400, 1))
-    >>> y = np.sin(X[:, 0]) + rng.normal(scale=0.1 + 0.1 * (X[:, 0] > 0), size=400)
-    >>> fast = {"learning_rate_init": 0.02, "early_stopping": True, "random_state": 0}
-    >>> model = MLPRegressor(activation="tanh", **fast).fit(X, y)
-    >>> bool(model.score(X, y) > 0.9)
-    True
-
-    An interval that holds nine of ten targets, from two quantiles:
-
-    >>> low, high = (
-    ...     MLPRegressor(ermin.Quantile(q), (32,), "tanh", **fast).fit(X, y).predict(X) for q in (0.05, 0.95)
-    ... )
-    >>> bool(0.8 < ((low < y) & (y < high)).mean() < 0.97)
-    True
-
-    A standard deviation that depends on x:
-
-    >>> model = MLPRegressor("gaussian_nll", (32,), "tanh", **fast).fit(X, y)
-    >>> mean, deviation = model.predict([[-2.0], [2.0]], return_std=True)
-    >>> bool(deviation[0] < deviation[1])
-    True
-
-    Outliers that pull with a bounded force:
-
-    >>> model = MLPRegressor(ermin.Huber(delta=0.3), **fast).fit(X, y)
-    """
-
-    _parameter_constraints = {  # noqa: RUF012  # scikit-learn's name and form
-        **Perceptron._parameter_constraints,
-        "loss": [
-            StrOptions({"squared_error", "poisson", "huber", "quantile", "gaussian_nll"}),
-            Huber,
-            Quantile,
-        ],
-    }
-
-    def __init__(
-        self,
-        loss: losses.Loss = "squared_error",
-        hidden_layer_sizes: int | Sequence[int] = (100,),
-        activation: str = "relu",
-        *,
-        solver: str = "adam",
-        alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: int | np.random.RandomState | None = None,
-        tol: float = 1e-4,
-        verbose: bool | int = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        max_fun: int = 15000,
-        scoring: str | Callable[..., float] | None = "loss",
-        refit: bool = False,
-        weight_decay: float = 0.0,
-        dropout: float = 0.0,
-        mixup_alpha: float = 0.0,
-        callbacks: Sequence[Callable[[EpochState], object]] | None = None,
-        dtype: str = "auto",
-        n_jobs: int | None = None,
-    ) -> None:
-        self._keep(locals())
-
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        X_val: ArrayLike | None = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-    ) -> Self:
-        """Train on X and y.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_rows, n_features)
-        y : array-like of shape (n_rows,) or (n_rows, n_targets)
-        sample_weight, X_val, y_val, sample_weight_val : optional
-            As for `MLPClassifier.fit`.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            As `MLPClassifier.fit`, or if a target of "poisson" is negative.
-        """
-        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
-
-    @available_if(_is_stochastic)  # type: ignore[untyped-decorator]  # scikit-learn has no types
-    def partial_fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        X_val: ArrayLike | None = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-    ) -> Self:
-        """Train for one epoch. k calls with the same rows equal ``fit`` with ``max_iter=k``, bit for bit.
-
-        Parameters
-        ----------
-        X, y, sample_weight, X_val, y_val, sample_weight_val
-            As for `fit`. With `early_stopping` and without X_val a part of X is held back.
-
-        Returns
-        -------
-        self
-        """
-        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=True)
-
-    def _check(self, X: ArrayLike, y: ArrayLike, *, reset: bool) -> tuple[Any, Any]:
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return X, y
-
-    def _learn(self, y: Any, *, first: bool, incremental: bool) -> None:
-        n_targets = 1 if y.ndim == 1 else y.shape[1]
-        if not first and n_targets != self.n_outputs_:
-            raise ValueError(f"y has {n_targets} columns, but the network has learned {self.n_outputs_}")
-        if first:
-            self.n_outputs_ = n_targets
-            self.n_layers_ = 2 + np.size(self.hidden_layer_sizes)
-            self.out_activation_ = "exp" if self.loss == "poisson" else "identity"
-
-    def _n_units(self) -> int:
-        return 2 * self.n_outputs_ if self.loss == "gaussian_nll" else self.n_outputs_
-
-    def _encode(self, y: Any, dtype: Any) -> NDArray[Any]:
-        return np.ascontiguousarray(y.reshape(len(y), -1), dtype=dtype)
-
-    def _loss(self) -> tuple[str, float]:
-        return losses.native(self.loss)
-
-    def _judged(self, table: Table) -> Judged:
-        """Squared error is a mean over the targets; poisson is half the deviance: y·ln y − y is added."""
-        _, targets, weights, numbers = table
-        if self.loss == "squared_error":
-            return Judged(table, 1.0 / self.n_outputs_)
-        if self.loss != "poisson":
-            return Judged(table)
-        y = (targets if numbers is None else targets[numbers]).astype(np.float64)
-        weights = np.ones(len(targets)) if weights is None else weights
-        weights = weights if numbers is None else weights[numbers]
-        terms = np.where(y > 0, y * _native("ln", np.where(y > 0, y, 1.0)) - y, 0.0)
-        return Judged(table, constant=float((weights * terms.sum(axis=1)).sum() / weights.sum()))
-
-    def _default_score(self, sample: Sample) -> float:
-        from sklearn.metrics import r2_score
-
-        predicted = self._of_outputs(self._outputs_of(sample.rows, logits=False))
-        return float(r2_score(sample.y, predicted, sample_weight=sample.weights))
-
-    def _of_outputs(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        values = outputs[:, : self.n_outputs_]
-        return np.ascontiguousarray(values[:, 0] if self.n_outputs_ == 1 else values)
-
-    def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
-        """The number, or the mean, for each row.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_rows, n_features)
-        return_std : bool, default False
-            With loss "gaussian_nll" also the standard deviation.
-
-        Returns
-        -------
-        numpy.ndarray of shape (n_rows,) or (n_rows, n_targets), or two of them
-
-        Raises
-        ------
-        ValueError
-            If a standard deviation is wanted of another loss.
-        """
-        outputs = self._outputs(X, logits=False)
-        if not return_std:
-            return self._of_outputs(outputs)
-        if self.loss != "gaussian_nll":
-            raise ValueError(f"return_std=True needs loss 'gaussian_nll', but loss is {self.loss!r}")
-        deviation = _native("exp", outputs[:, self.n_outputs_ :] * outputs.dtype.type(0.5))
-        return self._of_outputs(outputs), self._of_outputs(deviation)
