@@ -61,6 +61,7 @@ PYTHON_IMPORTS = {
     "solvers": {"_core", "schedules", "training"},
     "perceptron": {"_arrays", "_core", "network", "solvers", "training"},
     "classifier": {"perceptron"},
+    "cross_validation": set(),
     "regressor": {"losses", "perceptron", "solvers"},
     "coin": {"distributions", "divergences"},
     "plots": {"metrics"},

@@ -11,6 +11,7 @@ from ermin._core import __version__
 
 if TYPE_CHECKING:
     from ermin.classifier import MLPClassifier
+    from ermin.cross_validation import EpochRisk, cross_validate_epochs
     from ermin.files import load
     from ermin.losses import Huber, Quantile
     from ermin.network import MLP
@@ -37,6 +38,7 @@ __all__ = [
     "Constant",
     "Cosine",
     "CosineLog",
+    "EpochRisk",
     "EpochState",
     "Exponential",
     "FlatCosine",
@@ -49,12 +51,14 @@ __all__ = [
     "Quantile",
     "Trainer",
     "__version__",
+    "cross_validate_epochs",
     "fit",
     "load",
 ]
 
 _HOMES = {
     "classifier": ("MLPClassifier",),
+    "cross_validation": ("EpochRisk", "cross_validate_epochs"),
     "files": ("load",),
     "losses": ("Huber", "Quantile"),
     "network": ("MLP",),

@@ -526,7 +526,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
         return self._outputs(X, logits=False)
 
     @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]  # scikit-learn has no types
-    def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
+    def predict_log_proba(self, X: ArrayLike) -> Any:
         """The logarithm of each probability, finite wherever the logits are.
 
         Parameters
@@ -538,12 +538,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
         numpy.ndarray of shape (n_rows, n_classes)
             z − ln Σ eᶻ over the classes, or −softplus(−z), of the logits z.
         """
-        logits = self._outputs(X, logits=True)
+        logits: NDArray[np.floating[Any]] = self._outputs(X, logits=True)
         if self._is_binary():
             logits = np.concatenate([-logits, logits], axis=1)
         if self.out_activation_ == "logistic":
-            return np.negative(elementwise("softplus", -logits))
-        behind: NDArray[Any] = logits - logits.max(axis=1, keepdims=True)
+            return -elementwise("softplus", -logits)
+        behind = logits - logits.max(axis=1, keepdims=True)
         return behind - elementwise("ln", elementwise("exp", behind).sum(axis=1, keepdims=True))
 
     def _is_binary(self) -> bool:
