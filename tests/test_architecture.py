@@ -62,6 +62,7 @@ PYTHON_IMPORTS = {
     "perceptron": {"_arrays", "_core", "network", "solvers", "training"},
     "classifier": {"perceptron"},
     "cross_validation": set(),
+    "displays": {"metrics", "plots"},
     "regressor": {"losses", "perceptron", "solvers"},
     "coin": {"distributions", "divergences"},
     "plots": {"metrics"},

@@ -12,6 +12,7 @@ from ermin._core import __version__
 if TYPE_CHECKING:
     from ermin.classifier import MLPClassifier
     from ermin.cross_validation import EpochRisk, cross_validate_epochs
+    from ermin.displays import CoinDisplay, LearningCurveDisplay, ReliabilityDisplay
     from ermin.files import load
     from ermin.losses import Huber, Quantile
     from ermin.network import MLP
@@ -35,6 +36,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adaptive",
+    "CoinDisplay",
     "Constant",
     "Cosine",
     "CosineLog",
@@ -45,10 +47,12 @@ __all__ = [
     "History",
     "Huber",
     "InverseScaling",
+    "LearningCurveDisplay",
     "MLPClassifier",
     "MLPRegressor",
     "OneCycle",
     "Quantile",
+    "ReliabilityDisplay",
     "Trainer",
     "__version__",
     "cross_validate_epochs",
@@ -59,6 +63,7 @@ __all__ = [
 _HOMES = {
     "classifier": ("MLPClassifier",),
     "cross_validation": ("EpochRisk", "cross_validate_epochs"),
+    "displays": ("CoinDisplay", "LearningCurveDisplay", "ReliabilityDisplay"),
     "files": ("load",),
     "losses": ("Huber", "Quantile"),
     "network": ("MLP",),
