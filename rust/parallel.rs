@@ -6,9 +6,11 @@
 
 use crate::error::{Error, Result};
 use crate::simd::DefaultControlWord;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 /// Work below this many nanoseconds (estimated) is not worth a second thread.
 const WORTHWHILE: f64 = 2e6;
@@ -45,6 +47,31 @@ pub fn available() -> usize {
         .fold(hardware, usize::min)
 }
 
+/// The threads of a call, by their places in Linux's /proc. A joined thread may be counted there for a moment still, and
+/// CPython warns at a fork by that count: so a call returns when they are gone.
+#[derive(Default)]
+struct Places(Mutex<Vec<PathBuf>>);
+
+impl Places {
+    /// Notes the thread that calls this.
+    fn note(&self) {
+        if let Ok(place) = std::fs::read_link("/proc/thread-self") {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Path::new("/proc").join(place));
+        }
+    }
+
+    /// Waits until the threads, which have ended, are gone.
+    fn wait(self) {
+        // Some microseconds; the bound is for another thread that was given a number again.
+        let patience = Instant::now() + Duration::from_millis(100);
+        for place in self.0.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            while place.exists() && Instant::now() < patience {
+                thread::yield_now();
+            }
+        }
+    }
+}
+
 /// Calls `f` with every item, on up to `n_threads` threads; which thread takes which item is not fixed.
 pub fn for_each<I: Send>(n_threads: usize, items: impl Iterator<Item = I> + Send, f: impl Fn(I) + Sync) {
     for_each_until(n_threads, items, f, &|| false);
@@ -63,7 +90,9 @@ pub fn for_each_until<I: Send>(
     // A poisoned lock means that another thread panicked: stop, and let the scope pass its panic on.
     let next =
         || items.lock().ok().filter(|_| !stopped.load(Ordering::Relaxed)).and_then(|mut items| items.next());
+    let places = Places::default();
     let help = || {
+        places.note();
         let _control_word = DefaultControlWord::new();
         while let Some(item) = next() {
             f(item);
@@ -83,6 +112,7 @@ pub fn for_each_until<I: Send>(
             }
         }
     });
+    places.wait();
     stopped.into_inner()
 }
 
@@ -123,11 +153,13 @@ fn wait(until: impl Fn() -> bool) {
 pub fn with_team<R>(n: usize, work: &(dyn Fn(usize) + Sync), body: impl FnOnce(&mut Team) -> R) -> R {
     let state = State::default();
     let caller = thread::current();
-    thread::scope(|scope| {
+    let places = Places::default();
+    let result = thread::scope(|scope| {
         let helpers: Vec<Thread> = (1..n)
             .map_while(|member| {
-                let (state, caller) = (&state, caller.clone());
+                let (state, caller, places) = (&state, caller.clone(), &places);
                 let helper = move || {
+                    places.note();
                     let _control_word = DefaultControlWord::new();
                     let mut seen = 0;
                     loop {
@@ -146,7 +178,9 @@ pub fn with_team<R>(n: usize, work: &(dyn Fn(usize) + Sync), body: impl FnOnce(&
             .collect();
         let mut team = Team { work, state: &state, helpers };
         body(&mut team)
-    })
+    });
+    places.wait();
+    result
 }
 
 impl Team<'_> {

@@ -101,7 +101,7 @@ impl<T: Real> Block<T> {
                     n,
                 });
                 if let (Some(regularizer), Some(slope)) = (&mut regularizer, self.slopes.get_mut(l)) {
-                    regularizer.hidden(l, &mut outputs[0], slope, self.row, n);
+                    regularizer.hidden(l, layer.outputs, &mut outputs[0], slope, self.row, n);
                 }
             }
         }

@@ -5,31 +5,32 @@
 //! Which are dropped is a function of (seed, layer, step, row of the batch, number in the layer) alone: neither threads
 //! nor blocks nor the SIMD level matter. p is a multiple of 2⁻¹⁶, so that 16 random bits decide.
 
-use crate::random::{BLOCK, Stream};
-use crate::simd::{Kernel, Real, Simd, dispatch};
+use crate::random::{BLOCK, Generator, Stream};
+use crate::simd::{Kernel, Real, Simd, Words};
 
-/// Rows whose bits lie together: those of a number in the layer for `GROUP` rows of the batch are `WORDS` words. Words
-/// are in the order (rows / `GROUP`, number in the layer).
+/// Rows that share random words: sixteen halves of eight words decide about a number in the layer for sixteen rows of
+/// the batch, the other halves about the next number. Eights of words are in the order (rows / `GROUP`, number / 2).
 const GROUP: usize = 16;
-/// 16 bits each.
-const WORDS: usize = GROUP / 4;
+/// Eights of words in a block of the stream.
+const EIGHTS: usize = BLOCK as usize / 8;
 
 /// The numerator of p over 2¹⁶, nearest to `p` and below 1.
 pub fn share_of_65536(p: f64) -> u32 {
     ((p * 65536.0).round() as u32).min(65535)
 }
 
-/// Room for the random words of a block's layer.
-pub struct Dropout {
-    words: Vec<u64>,
-}
-
-/// A hidden layer's numbers for a block of rows, feature-major.
-pub struct Layer<'a, T> {
-    /// What the activation made of the sums.
+/// Drops `share`/2¹⁶ of a hidden layer's numbers for a block of rows; the derivative of what is dropped is 0 too.
+pub struct Drop<'a, T> {
+    /// Of the layer and step.
+    pub stream: &'a Stream,
+    /// See [`share_of_65536`].
+    pub share: u32,
+    /// What the activation made of the sums, feature-major.
     pub values: &'a mut [T],
     /// Its derivative, of the same layout.
     pub slope: &'a mut [T],
+    /// Numbers in the layer.
+    pub width: usize,
     /// The distance of rows.
     pub row: usize,
     /// Rows of the batch in the block, the first of them, a multiple of [`GROUP`], at the place `first` in the batch.
@@ -38,65 +39,73 @@ pub struct Layer<'a, T> {
     pub first: usize,
 }
 
-impl Dropout {
-    /// Room for any layer: a stream's block at a time.
-    pub fn new() -> crate::error::Result<Dropout> {
-        Ok(Dropout { words: crate::parallel::zeros(BLOCK as usize)? })
-    }
-
-    /// Drops `share`/2¹⁶ of a layer's numbers; the derivative of what is dropped is 0 too.
-    pub fn apply<T: Real>(&mut self, stream: &Stream, share: u32, layer: Layer<T>) {
-        debug_assert!(layer.first.is_multiple_of(GROUP));
-        let width = layer.values.len() / layer.row;
-        let start = (layer.first / GROUP * width * WORDS) as u64;
-        let pieces = layer.n.div_ceil(GROUP) * width;
-        let scale = T::of(65536.0 / f64::from(65536 - share));
-        let mut from = 0;
-        while from < pieces {
-            let position = start + (from * WORDS) as u64;
-            let left_in_block = (BLOCK - position % BLOCK) as usize / WORDS;
-            let n = left_in_block.min(pieces - from);
-            let words = &mut self.words[..n * WORDS];
-            stream.words(position, words);
-            let (values, slope, row) = (&mut *layer.values, &mut *layer.slope, layer.row);
-            dispatch(Drop { words, share, scale, values, slope, row, width, from });
-            from += n;
-        }
-    }
-}
-
-struct Drop<'a, T> {
-    words: &'a [u64],
-    share: u32,
-    scale: T,
-    values: &'a mut [T],
-    slope: &'a mut [T],
-    row: usize,
-    width: usize,
-    /// Which piece, in the words' order, the first of `words` decides.
-    from: usize,
-}
-
 impl<T: Real> Kernel for Drop<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
-        for (piece, words) in (self.from..).zip(self.words.chunks_exact(WORDS)) {
-            let (group, number) = (piece / self.width, piece % self.width);
-            let mut kept = [false; GROUP];
-            let mut i = 0;
-            while i < GROUP {
-                kept[i] = (words[i / 4] >> (16 * (i % 4))) as u16 as u32 >= self.share;
-                i += 1;
-            }
-            let end = ((group + 1) * GROUP).min(self.row);
-            let place = number * self.row + group * GROUP..number * self.row + end;
-            let numbers = self.values[place.clone()].iter_mut().zip(&mut self.slope[place]);
-            for ((value, slope), kept) in numbers.zip(&kept) {
-                *value = if *kept { *value * self.scale } else { T::ZERO };
-                *slope = if *kept { *slope * self.scale } else { T::ZERO };
+        debug_assert!(self.first.is_multiple_of(GROUP));
+        let scale = T::of(65536.0 / f64::from(65536 - self.share));
+        let pairs = self.width.div_ceil(2);
+        let mut position = self.first / GROUP * pairs;
+        let mut generator = Generator::<S::U64>::new(self.stream, (position / EIGHTS) as u64);
+        let mut skipped = 0;
+        while skipped < position % EIGHTS {
+            generator.next();
+            skipped += 1;
+        }
+        for begin in (0..self.n).step_by(GROUP) {
+            let end = (begin + GROUP).min(self.row);
+            for pair in 0..pairs {
+                let words = generator.next().to_array();
+                position += 1;
+                if position.is_multiple_of(EIGHTS) {
+                    generator = Generator::<S::U64>::new(self.stream, (position / EIGHTS) as u64);
+                }
+                let mut bits = [0u32; GROUP];
+                let mut i = 0;
+                while i < GROUP {
+                    bits[i] = (words[i / 2] >> (32 * (i % 2))) as u32;
+                    i += 1;
+                }
+                let place = 2 * pair * self.row;
+                keep(&bits, self.share, scale, &mut self.values[place + begin..place + end]);
+                keep(&bits, self.share, scale, &mut self.slope[place + begin..place + end]);
+                if 2 * pair + 1 < self.width {
+                    let mut i = 0;
+                    while i < GROUP {
+                        bits[i] >>= 16;
+                        i += 1;
+                    }
+                    let place = place + self.row;
+                    keep(&bits, self.share, scale, &mut self.values[place + begin..place + end]);
+                    keep(&bits, self.share, scale, &mut self.slope[place + begin..place + end]);
+                }
             }
         }
+    }
+}
+
+/// Scales the numbers whose lower 16 bits are at least `share`; the others become 0.
+#[inline(always)]
+fn keep<T: Real>(bits: &[u32; GROUP], share: u32, scale: T, numbers: &mut [T]) {
+    let mut all = [T::ZERO; GROUP];
+    let whole = numbers.len() == GROUP;
+    if whole {
+        all.copy_from_slice(numbers);
+    } else {
+        all[..numbers.len()].copy_from_slice(numbers);
+    }
+    let mut i = 0;
+    while i < GROUP {
+        let scaled = all[i] * scale;
+        all[i] = if bits[i] & 0xffff < share { T::ZERO } else { scaled };
+        i += 1;
+    }
+    if whole {
+        numbers.copy_from_slice(&all);
+    } else {
+        let n = numbers.len();
+        numbers.copy_from_slice(&all[..n]);
     }
 }
 
@@ -104,16 +113,16 @@ impl<T: Real> Kernel for Drop<'_, T> {
 mod tests {
     use super::*;
     use crate::random::{Purpose, Seed};
+    use crate::simd::dispatch;
 
     fn drop_in_blocks(blocks: &[usize], width: usize, share: u32) -> Vec<f32> {
-        let mut dropout = Dropout::new().unwrap();
         let stream = Stream::new(Seed([3, 4]), Purpose::Dropout, 0, 9);
         let (mut all, mut first) = (Vec::new(), 0);
         for n in blocks {
             let row = n.div_ceil(16) * 16;
             let (mut values, mut slope) = (vec![1.0f32; width * row], vec![2.0f32; width * row]);
-            let layer = Layer { values: &mut values, slope: &mut slope, row, n: *n, first };
-            dropout.apply(&stream, share, layer);
+            let (v, d) = (&mut values, &mut slope);
+            dispatch(Drop { stream: &stream, share, values: v, slope: d, width, row, n: *n, first });
             assert!(values.iter().zip(&slope).all(|(v, s)| 2.0 * v == *s));
             for s in 0..*n {
                 all.extend((0..width).map(|f| values[f * row + s]));

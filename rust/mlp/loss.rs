@@ -348,7 +348,8 @@ fn of_one_output<V: Vector>(loss: Loss, output: Output, z: V, y: V) -> (V, V) {
         Loss::Hinge | Loss::Perceptron => {
             let margin = if loss == Loss::Hinge { one } else { zero };
             let short = margin - y * z;
-            let costs = zero.lt(short);
+            // A tie counts as wrong, as for Rosenblatt: else a network of zeros would never move.
+            let costs = zero.le(short);
             (V::select(costs, short, zero), V::select(costs, -y, zero))
         }
         Loss::Kl | Loss::CrossEntropy | Loss::GaussianNll => (zero, zero),

@@ -4,7 +4,7 @@
 //! through. Prediction and validation know nothing of it.
 
 use super::data::Data;
-use super::dropout::{self, Dropout, Layer};
+use super::dropout::{Drop, share_of_65536};
 use super::loss::Loss;
 use super::mixup::{Mix, beta};
 use super::schedule::Schedule;
@@ -42,7 +42,7 @@ impl Regularization {
     pub fn draw(&self, seed: Seed, step: u64, total: u64, numbers: &[u32], partners: &mut Vec<u32>) -> Draw {
         let share = match self.dropout.value {
             0.0 => 0,
-            _ => dropout::share_of_65536(self.dropout.at(step, total)),
+            _ => share_of_65536(self.dropout.at(step, total)),
         };
         let mut mixing = 1.0;
         if self.mixup_alpha > 0.0 {
@@ -79,7 +79,6 @@ pub struct Regularizer<T> {
     /// What stays of a target, and what every event gets.
     smoothing: Option<[T; 2]>,
     hidden_layers: u64,
-    dropout: Option<Dropout>,
     draw: Draw,
     /// The block's first row in the batch.
     first: usize,
@@ -105,7 +104,6 @@ impl<T: Real> Regularizer<T> {
         Ok(Some(Regularizer {
             smoothing: (epsilon > 0.0).then(|| [T::of(1.0 - epsilon), T::of(epsilon / events)]),
             hidden_layers: shape.activations.len() as u64,
-            dropout: if settings.dropout.value > 0.0 { Some(Dropout::new()?) } else { None },
             draw: Draw::none(),
             first: 0,
             weights: zeros(row)?,
@@ -171,13 +169,21 @@ impl<T: Real> Regularizer<T> {
         one_hot && self.partners.is_empty() && self.smoothing.is_none()
     }
 
-    /// Drops numbers of hidden layer `l`, and their derivatives.
-    pub fn hidden(&mut self, l: usize, values: &mut [T], slope: &mut [T], row: usize, n: usize) {
-        if let Some(dropout) = self.dropout.as_mut().filter(|_| self.draw.dropped > 0) {
+    /// Drops numbers of hidden layer `l`, and their derivatives: of `n` rows, `width` numbers each.
+    pub fn hidden(
+        &mut self,
+        l: usize,
+        width: usize,
+        values: &mut [T],
+        slope: &mut [T],
+        row: usize,
+        n: usize,
+    ) {
+        if self.draw.dropped > 0 {
             let index = self.draw.step.wrapping_mul(self.hidden_layers).wrapping_add(l as u64);
-            let stream = Stream::new(self.draw.seed, Purpose::Dropout, 0, index);
-            let first = self.first;
-            dropout.apply(&stream, self.draw.dropped, Layer { values, slope, row, n, first });
+            let stream = &Stream::new(self.draw.seed, Purpose::Dropout, 0, index);
+            let (share, first) = (self.draw.dropped, self.first);
+            dispatch(Drop { stream, share, values, slope, width, row, n, first });
         }
     }
 }
