@@ -247,7 +247,7 @@ class ReliabilityDisplay:
         unknown = classes[places] != labels
         if unknown.any():
             raise ValueError(
-                f"y holds {labels[unknown][0]!r}, which is none of the estimator's classes_ {classes}"
+                f"y holds {str(labels[unknown][0])!r}, which is none of the estimator's classes_ {classes}"
             )
         proba = estimator.predict_proba(X)
         if len(classes) == 2:
@@ -338,7 +338,7 @@ class CoinDisplay:
         ValueError
             If a number is out of range.
         """
-        from ermin.distributions import Bernoulli
+        from ermin import Bernoulli
 
         seen = np.asarray(tosses)
         Bernoulli(p)  # says so where it is no probability
