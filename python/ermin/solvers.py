@@ -157,7 +157,7 @@ def run_epochs(
     shape, (training, validation) = problem.net._shape, (problem.training, problem.validation)
     first = vector.copy()
     began = time.perf_counter() - (estimator._records[-1][3] if estimator._records else 0.0)
-    settings, rate = None, math.nan
+    settings, rate, unseen = None, math.nan, True
     estimator.n_iter_ = 0
     reason = "epochs"
     try:
@@ -165,7 +165,8 @@ def run_epochs(
             if settings is None or rate != steps.learning_rate:
                 rate = steps.learning_rate
                 settings = settings_of(estimator, problem, batch_size, rate)
-            loss, penalty = steps.state.advance(shape, settings, vector, training.table, True)
+            loss, penalty = steps.state.advance(shape, settings, vector, training.table, True, unseen)
+            unseen = False
             finite = math.isfinite(loss) and bool(np.isfinite(vector).all())
             validation_loss = math.nan
             if validation is not None and finite:
@@ -224,9 +225,9 @@ def run_again(
 ) -> None:
     """Train for as many epochs as there are learning rates, with an optimiser of its own; nothing is recorded."""
     steps = Steps(estimator, problem)
-    for rate in rates:
+    for rate in rates:  # the values have been judged by the run before
         settings = settings_of(estimator, problem, batch_size, rate)
-        steps.state.advance(problem.net._shape, settings, vector, problem.training.table, True)
+        steps.state.advance(problem.net._shape, settings, vector, problem.training.table, True, False)
     if not np.isfinite(vector).all():
         raise ValueError(NOT_FINITE)
 

@@ -311,7 +311,7 @@ impl TrainerState {
     }
 
     /// One step on all rows (or with `epoch` an epoch of steps): the parameters in `vector` change; the mean loss
-    /// and the mean penalty.
+    /// and the mean penalty. The values of `table` are judged if `check` says so: once is enough for the same table.
     fn advance(
         &self,
         shape: &Shape,
@@ -319,8 +319,9 @@ impl TrainerState {
         vector: &Bound<'_, PyUntypedArray>,
         table: Table<'_>,
         epoch: bool,
+        check: bool,
     ) -> PyResult<(f64, f64)> {
-        with_dtype!(vector, T => self.advance_as::<T>(&shape.0, &settings.0, vector, &table, epoch))
+        with_dtype!(vector, T => self.advance_as::<T>(&shape.0, &settings.0, vector, &table, epoch, check))
     }
 }
 
@@ -332,6 +333,7 @@ impl TrainerState {
         vector: &Bound<'_, PyUntypedArray>,
         table: &Table<'_>,
         epoch: bool,
+        check: bool,
     ) -> PyResult<(f64, f64)> {
         let (parameters, data) = (view_mut::<T>(vector)?, table.data(shape, settings.loss)?);
         let py = vector.py();
@@ -339,7 +341,9 @@ impl TrainerState {
         let main = !one_block && on_main_thread(py)?;
         let long = !one_block || data.len() * parameters.len() > 100_000;
         let (sums, error) = core(py, long, || -> Result<_> {
-            data.check::<T>(shape, settings.loss, TRAINING)?;
+            if check {
+                data.check::<T>(shape, settings.loss, TRAINING)?;
+            }
             let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let Some((memory, worker)) = T::recall(&mut remembered) else {
                 return Ok((None, Some(PyValueError::new_err("the network's dtype is not the trainer's"))));
