@@ -640,6 +640,69 @@ def test_a_pickle_goes_on_as_if_nothing_had_happened():
     assert copy.history_.loss.tolist() == model.history_.loss.tolist()
 
 
+@task
+def test_a_file_holds_a_fitted_estimator(name, tmp_path):
+    cls, y = TASKS[name]
+    model = cls(
+        hidden_layer_sizes=(8, 4), early_stopping=True, n_iter_no_change=np.inf, max_iter=4, random_state=0
+    )
+    model.fit(X.astype(np.float32), y).save(tmp_path / "model.safetensors")
+    same = ermin.load(tmp_path / "model.safetensors")
+    assert type(same) is cls
+    assert same.get_params() == model.get_params()
+    assert bits(same) == bits(model)
+    assert same.predict(X).tobytes() == model.predict(X).tobytes()
+    assert same.predict(X).dtype == model.predict(X).dtype
+    assert same.history_.to_dict() == model.history_.to_dict()
+    assert (same.loss_curve_, same.validation_scores_) == (model.loss_curve_, model.validation_scores_)
+    same.partial_fit(X.astype(np.float32), y)
+    assert len(same.loss_curve_) == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"parameters": {"alpha": {"code": "1"}}}, "does not describe an estimator"),
+        ({"parameters": {"alpha": {"array": [1]}}}, "does not describe an estimator"),
+        ({"parameters": {"omega": 1}}, "the file has 'omega', which this version of ermin does not know"),
+        ({"learned": {"fit": 1}}, "the file has 'fit', which this version of ermin does not know"),
+    ],
+)
+def test_files_that_describe_something_else(change, message):
+    from ermin import estimator_files
+
+    description, tensors = estimator_files.described(MLPRegressor(max_iter=1).fit(X, NUMBERS))
+    with pytest.raises(ValueError, match=message):
+        estimator_files.restored(MLPRegressor, {**description, **change}, tensors)
+
+
+def test_files_of_other_parameters(tmp_path):
+    import pandas as pd
+
+    path = tmp_path / "model.safetensors"
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    model = MLPClassifier([4], class_weight={"no": 2.0, "yes": 1.0}, solver="lbfgs", max_iter=3).fit(
+        frame, TWO
+    )
+    model.save(path)
+    same = ermin.load(path)
+    assert same.class_weight == model.class_weight
+    assert same.feature_names_in_.tolist() == list("abcd")
+    assert (same.predict(frame) == model.predict(frame)).all()
+    MLPRegressor(ermin.Quantile(0.2), max_iter=1).fit(X, NUMBERS).save(path)
+    assert ermin.load(path).loss == ermin.Quantile(0.2)
+    MLPRegressor(ermin.Huber(2.0), max_iter=1).fit(X, NUMBERS).save(path)
+    assert ermin.load(path).loss == ermin.Huber(2.0)
+    with pytest.raises(
+        TypeError, match="the estimator cannot be saved: callbacks is <built-in function print>"
+    ):
+        MLPRegressor(max_iter=1, callbacks=[print], verbose=False).fit(X, NUMBERS).save(path)
+    with pytest.raises(TypeError, match="random_state is RandomState"):
+        MLPRegressor(max_iter=1, random_state=np.random.RandomState(0)).fit(X, NUMBERS).save(path)
+    with pytest.raises(Exception, match="not fitted"):
+        MLPRegressor().save(path)
+
+
 def test_a_stream_survives_other_parameters():
     model = MLPRegressor(hidden_layer_sizes=(4,), solver="sgd", momentum=0, random_state=0).partial_fit(
         X, NUMBERS
@@ -726,6 +789,9 @@ def test_workers_of_joblib_have_one_thread_each(tmp_path):
     fitted = joblib.Parallel(n_jobs=2)(joblib.delayed(model.fit)(X, TWO) for _ in range(2))
     assert {tuple(bits(each)) for each in fitted} == {tuple(bits(model.fit(X, TWO)))}
     assert joblib.Parallel(n_jobs=2)(joblib.delayed(model._n_threads)() for _ in range(2)) == [1, 1]
+    threads = joblib.Parallel(n_jobs=2, prefer="threads")
+    assert threads(joblib.delayed(model._n_threads)() for _ in range(2)) == [1, 1]
+    assert model._n_threads() is None
     joblib.dump(model, tmp_path / "model.joblib")
     assert bits(joblib.load(tmp_path / "model.joblib")) == bits(model)
     mapped = joblib.load(tmp_path / "model.joblib", mmap_mode="r")

@@ -226,6 +226,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
     np.True_
     """
 
+    _file_kind = "classifier"
     _parameter_constraints = {  # noqa: RUF012  # scikit-learn's name and form
         **Perceptron._parameter_constraints,
         "loss": [StrOptions({"log_loss", "kl", "squared_error", *_MARGIN_LOSSES})],

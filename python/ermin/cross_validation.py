@@ -54,7 +54,7 @@ class EpochRisk:
     def standard_error(self) -> NDArray[np.float64]:
         """The standard error of the mean, by epoch."""
         n = len(self.risk)
-        finite = np.isfinite(self.risk).all(axis=0)
+        finite = np.asarray(np.isfinite(self.risk).all(axis=0))
         if n < 2:
             return np.full(len(finite), math.nan)
         distance = np.where(finite, self.risk, 0.0) - np.where(finite, self.mean, 0.0)

@@ -6,6 +6,7 @@ import math
 import numbers
 import operator
 import os
+import sys
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -20,13 +21,13 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from ermin import _arrays, _core, solvers
+from ermin import _arrays, _core, estimator_files, files, solvers
 from ermin.network import MLP
 from ermin.solvers import Judged, Problem, Steps
 from ermin.training import History, choose_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -62,6 +63,7 @@ def is_stochastic(estimator: Perceptron) -> bool:
 class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """The base of `MLPClassifier` and `MLPRegressor`."""
 
+    _file_kind: str
     coefs_: list[NDArray[Any]]
     intercepts_: list[NDArray[Any]]
     classes_: NDArray[Any]
@@ -192,6 +194,9 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
     def _n_threads(self) -> int | None:
         """`n_jobs` as a number of threads: None for as many as this process may use, where it pays."""
         if self.n_jobs is None:
+            joblib = sys.modules.get("joblib.parallel")
+            if joblib is not None and joblib.get_active_backend()[0].nesting_level:
+                return 1  # a thread of joblib's, beside others
             return _arrays.thread_count(None)
         if self.n_jobs == 0:
             raise ValueError("n_jobs is 0, but must be None or another whole number")
@@ -208,6 +213,33 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             np.array(self._records, dtype=np.float64).reshape(-1, 4).T.copy()
         )
         return History(loss, validation_loss, rate, seconds, self.best_epoch_, self._stop_reason)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted estimator to one safetensors file, whole or not at all; `ermin.load` reads it.
+
+        The file holds parameters, the network and the curves. Pickles hold the optimiser's moments too, with which
+        `partial_fit` goes on as if nothing had happened.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced.
+
+        Raises
+        ------
+        NotFittedError
+            If nothing has been learned yet.
+        TypeError
+            If a parameter is a function or a `RandomState`, which a file cannot hold.
+        OSError
+            If the file cannot be written.
+        """
+        check_is_fitted(self)
+        files.save(path, self._file_kind, *estimator_files.described(self))
+
+    @classmethod
+    def _from_file(cls, description: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Self:
+        return estimator_files.restored(cls, description, tensors)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_network"}

@@ -96,6 +96,7 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]  # scikit-
     >>> model = MLPRegressor(ermin.Huber(delta=0.3), **fast).fit(X, y)
     """
 
+    _file_kind = "regressor"
     _parameter_constraints = {  # noqa: RUF012  # scikit-learn's name and form
         **Perceptron._parameter_constraints,
         "loss": [
