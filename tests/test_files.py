@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import ermin
+from ermin import files
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -53,6 +54,26 @@ def test_saving_where_nothing_can_be_written_leaves_nothing(tmp_path):
         net.save(tmp_path / "folder")
     assert os.listdir(tmp_path) == ["folder"]
     assert os.listdir(tmp_path / "folder") == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dropout": 2},
+        {"dropout": {"schedule": "Cosine"}},
+        {"dropout": {"schedule": "Never", "value": 0.1}},
+        {"dropout": None},
+        {"sizes": "many"},
+        {"sizes": [3, 0]},
+        {"activation": ["none"]},
+    ],
+)
+def test_a_description_that_fits_no_network_is_refused(change, tmp_path):
+    net = ermin.MLP([3, 2, 1], rng=0)
+    description, tensors = net._to_file()
+    files.save(tmp_path / "net.safetensors", "network", description | change, tensors)
+    with pytest.raises(ValueError, match="the file does not describe a network"):
+        ermin.load(tmp_path / "net.safetensors")
 
 
 def test_what_is_no_model_is_refused(tmp_path):

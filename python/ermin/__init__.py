@@ -10,11 +10,22 @@ from typing import TYPE_CHECKING, Any
 from ermin._core import __version__
 
 if TYPE_CHECKING:
+    from ermin.bernoulli import Bernoulli
+    from ermin.categorical import Categorical
     from ermin.classifier import MLPClassifier
     from ermin.cross_validation import EpochRisk, cross_validate_epochs
     from ermin.displays import CoinDisplay, LearningCurveDisplay, ReliabilityDisplay
+    from ermin.divergences import cross_entropy, empirical_risk, entropy, kl_divergence
+    from ermin.estimates import Estimate, monte_carlo
     from ermin.files import load
     from ermin.losses import Huber, Quantile
+    from ermin.metrics import (
+        ReliabilityCurve,
+        brier_score,
+        expected_calibration_error,
+        log_loss,
+        reliability_curve,
+    )
     from ermin.network import MLP
     from ermin.optimizers import SGD, Adam, AdamW
     from ermin.regressor import MLPRegressor
@@ -36,12 +47,15 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adaptive",
+    "Bernoulli",
+    "Categorical",
     "CoinDisplay",
     "Constant",
     "Cosine",
     "CosineLog",
     "EpochRisk",
     "EpochState",
+    "Estimate",
     "Exponential",
     "FlatCosine",
     "History",
@@ -52,20 +66,41 @@ __all__ = [
     "MLPRegressor",
     "OneCycle",
     "Quantile",
+    "ReliabilityCurve",
     "ReliabilityDisplay",
     "Trainer",
     "__version__",
+    "brier_score",
+    "cross_entropy",
     "cross_validate_epochs",
+    "empirical_risk",
+    "entropy",
+    "expected_calibration_error",
     "fit",
+    "kl_divergence",
     "load",
+    "log_loss",
+    "monte_carlo",
+    "reliability_curve",
 ]
 
 _HOMES = {
     "classifier": ("MLPClassifier",),
     "cross_validation": ("EpochRisk", "cross_validate_epochs"),
     "displays": ("CoinDisplay", "LearningCurveDisplay", "ReliabilityDisplay"),
+    "bernoulli": ("Bernoulli",),
+    "categorical": ("Categorical",),
+    "estimates": ("Estimate", "monte_carlo"),
+    "divergences": ("cross_entropy", "empirical_risk", "entropy", "kl_divergence"),
     "files": ("load",),
     "losses": ("Huber", "Quantile"),
+    "metrics": (
+        "ReliabilityCurve",
+        "brier_score",
+        "expected_calibration_error",
+        "log_loss",
+        "reliability_curve",
+    ),
     "network": ("MLP",),
     "optimizers": ("SGD", "Adam", "AdamW"),
     "regressor": ("MLPRegressor",),

@@ -398,7 +398,10 @@ class MLP:
     @classmethod
     def _from_file(cls, description: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Self:
         net = cls.__new__(cls)
-        net._describe_as(description)
+        try:
+            net._describe_as(description)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"the file does not describe a network: {error!r}") from None
         vector = np.empty(net._shape.n_parameters, dtype=net.dtype)
         for i, (weights, biases) in enumerate(zip(*net._split(vector), strict=True)):
             for name, place in ((f"weights.{i}", weights), (f"biases.{i}", biases)):

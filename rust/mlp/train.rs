@@ -58,6 +58,21 @@ pub struct Memory<T> {
     pub epochs: u64,
 }
 
+impl<T: Real> Memory<T> {
+    /// The same again, or an error where the room cannot be had.
+    pub fn copy(&self) -> Result<Memory<T>> {
+        let State { first, second, powers, steps, adaptation } = &self.state;
+        let copy = |moments: &[T]| {
+            let mut copy = zeros(moments.len())?;
+            copy.copy_from_slice(moments);
+            Ok(copy)
+        };
+        let (first, second) = (copy(first)?, copy(second)?);
+        let state = State { first, second, powers: *powers, steps: *steps, adaptation: *adaptation };
+        Ok(Memory { state, epochs: self.epochs })
+    }
+}
+
 /// Asked between blocks whether to stop.
 pub type Interrupt<'a> = &'a dyn Fn() -> bool;
 
@@ -285,7 +300,8 @@ pub fn with_trainer<T: Real, R>(
         }),
     };
     let totals = zeros(if blocks > 1 { n_parameters } else { 0 })?;
-    let (order, partners) = (zeros(data.len())?, Vec::new());
+    let mixed = blocks > 1 && regularization.mixup_alpha > 0.0;
+    let (order, partners) = (zeros(data.len())?, zeros(if mixed { batch } else { 0 })?);
     let record = settings.record_gradient_norm.then(|| Squares::new(shape.sizes.len() - 1));
     parallel::with_team(n, &|member| shared.work(member), |team| {
         let shared = &shared;

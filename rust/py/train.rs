@@ -360,7 +360,7 @@ impl TrainerState {
             }
             let signals = Signals::new(main);
             let interrupt = || signals.pending();
-            let before = memory.clone();
+            let before = if epoch { Some(memory.copy()?) } else { None };
             let batch = train::Settings { batch_size: data.len(), ..settings.clone() };
             let settings = if epoch { settings } else { &batch };
             let sums = train::with_trainer(shape, settings, &data, 1, &interrupt, |trainer| {
@@ -370,7 +370,7 @@ impl TrainerState {
                     trainer.step_on_all(parameters, memory)
                 })
             })?;
-            if sums.is_none() {
+            if let (None, Some(before)) = (sums, before) {
                 *memory = before; // as the parameters, of which this call changed a copy
             }
             Ok((sums, signals.error.into_inner()))
@@ -462,7 +462,12 @@ fn fit_as<'py, T: Trained>(
             data.check_weight(names)
         };
         check(&data, TRAINING)?;
-        validation.as_ref().map(|data| check(data, VALIDATION)).transpose()?;
+        match &validation {
+            // A part of the same table, whose values have been judged.
+            Some(part) if part.index.is_some() => part.check_weight(VALIDATION)?,
+            Some(other) => check(other, VALIDATION)?,
+            None => {}
+        }
         let signals = Signals::new(main);
         let interrupt = || signals.pending();
         let mut tell = |epoch: usize, record: &train::Record, parameters: &[T]| {

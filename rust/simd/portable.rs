@@ -23,6 +23,15 @@ impl Simd for Portable {
         halves
     }
 
+    #[inline(always)]
+    fn reals(v: Self::U64) -> Self::F64 {
+        Lanes(v.0.map(f64::from_bits))
+    }
+    #[inline(always)]
+    fn nonzero_bytes(from: &[u8; 8]) -> [bool; 8] {
+        from.map(|byte| byte != 0)
+    }
+
     #[inline]
     fn call<K: Kernel>(kernel: K) -> K::Output {
         kernel.run::<Portable>()
@@ -58,6 +67,14 @@ impl<const N: usize> Mask for [bool; N] {
     #[inline(always)]
     fn any(self) -> bool {
         self.contains(&true)
+    }
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        let mut bits = 0;
+        for (i, lane) in self.into_iter().enumerate() {
+            bits |= u32::from(lane) << i;
+        }
+        bits
     }
 }
 
@@ -255,6 +272,10 @@ impl Words for Lanes<u64, 8> {
             *lane >>= by;
         }
         self
+    }
+    #[inline(always)]
+    fn nonzero(self) -> u32 {
+        self.0.map(|lane| lane != 0).bits()
     }
     #[inline(always)]
     fn spread_bits(self, to: &mut [u8; 512]) {
