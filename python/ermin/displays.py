@@ -299,8 +299,8 @@ class CoinDisplay:
     --------
     >>> import ermin
     >>> display = ermin.CoinDisplay.from_tosses(0.5, [0, 1, 1, 0, 1, 0, 0, 0])
-    >>> display.n_tosses, display.errors.tolist()
-    ([1, 2, 4], [0.5, 0.25, 0.17677669529663687])
+    >>> display.n_tosses, display.errors.round(3).tolist()
+    ([1, 2, 4], [0.5, 0.25, 0.177])
     """
 
     axes_: tuple[Axes, ...]
