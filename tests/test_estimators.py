@@ -291,7 +291,7 @@ def test_early_stopping_keeps_the_epoch_of_the_least_loss_on_unseen_rows(name):
     assert model.best_validation_score_ == -curve.min()
     assert model.best_loss_ is None
     assert (model.history_.validation_loss == curve).all()
-    chosen = model._choose(model._sample(X, X, y, None, model._net(), incremental=False))
+    chosen = model._choose(model._sample(X, X, y, None, model._net(), None))
     assert chosen.sum() == 12
     again = cls(hidden_layer_sizes=(30,), learning_rate_init=0.05, max_iter=1, random_state=1)
     again.fit(X[~chosen], y[~chosen], X_val=X[chosen], y_val=y[chosen])
@@ -316,13 +316,13 @@ def test_the_run_stops_when_the_validation_loss_makes_no_progress():
 def test_validation_rows_are_drawn_by_class():
     y = np.array([0] * 60 + [1] * 40 + [2] * 19 + [3])
     model = MLPClassifier(early_stopping=True, validation_fraction=0.25, max_iter=1, random_state=0).fit(X, y)
-    chosen = model._choose(model._sample(X, X, y, None, model._net(), incremental=False))
+    chosen = model._choose(model._sample(X, X, y, None, model._net(), None))
     counts = np.bincount(y[chosen], minlength=4)
     assert counts.sum() == 30
     assert np.abs(counts[:3] - np.array([60, 40, 19]) * 30 / 119).max() < 1
     assert counts[3] == 0  # a class of one row trains
     binary = MLPClassifier(early_stopping=True, max_iter=1, random_state=0).fit(X, np.arange(120) < 20)
-    chosen = binary._choose(binary._sample(X, X, np.arange(120) < 20, None, binary._net(), incremental=False))
+    chosen = binary._choose(binary._sample(X, X, np.arange(120) < 20, None, binary._net(), None))
     assert chosen[:20].sum() == 2
 
 
@@ -421,6 +421,22 @@ def test_class_weights_are_weights_of_rows():
     soft = MLPClassifier(class_weight={0: 2.0}, max_iter=3, random_state=0).fit(X, Q)
     weighted = MLPClassifier(max_iter=3, random_state=0).fit(X, Q, 1 + Q[:, 0])
     np.testing.assert_allclose(soft.coefs_[0], weighted.coefs_[0], rtol=1e-9)
+    own = MLPClassifier(class_weight="balanced", max_iter=3, random_state=0)
+    own.fit(X[:80], THREE[:80], X_val=X[80:], y_val=THREE[80:])
+    in_training = 80 / (3 * np.bincount(THREE[:80]))  # the same weights for the rows to validate on
+    plain = MLPClassifier(max_iter=3, random_state=0).fit(
+        X[:80], THREE[:80], in_training[THREE[:80]], X_val=X[80:], y_val=THREE[80:],
+        sample_weight_val=in_training[THREE[80:]],
+    )  # fmt: skip
+    np.testing.assert_allclose(own.validation_loss_curve_, plain.validation_loss_curve_, rtol=1e-12)
+    with pytest.raises(ValueError, match="class_weight has 'maybe', which is none of the classes"):
+        MLPClassifier(class_weight={"maybe": 2.0}).fit(X, TWO)
+    several = [{0: 1, 1: 2}, {0: 1, 1: 1}, {0: 3, 1: 1}]
+    labelled = MLPClassifier(class_weight=several, max_iter=3, random_state=0).fit(X, LABELS)
+    rows = (1.0 + LABELS[:, 0]) * (3 - 2.0 * LABELS[:, 2])
+    assert bits(labelled) == bits(MLPClassifier(max_iter=3, random_state=0).fit(X, LABELS, rows))
+    with pytest.raises(ValueError, match="class_weight is a list, which is for several labels"):
+        MLPClassifier(class_weight=several).fit(X, TWO)
     with pytest.raises(ValueError, match='class_weight="balanced" is not for partial_fit'):
         MLPClassifier(class_weight="balanced").partial_fit(X, TWO, classes=["no", "yes"])
 

@@ -11,7 +11,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import ermin
 
-pytestmark = pytest.mark.filterwarnings("default")  # scikit-learn's tests are written for its own settings
+pytestmark = pytest.mark.filterwarnings("ignore")  # scikit-learn's tests are written for its own settings
 
 LEFT_OUT = {
     "test_gradient": "calls the private _loss_grad_lbfgs; test_estimators.py checks gradients against differences",

@@ -432,28 +432,48 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
             return "binary_cross_entropy", 0.0
         return ("kl" if self.loss == "kl" else "cross_entropy"), 0.0
 
-    def _weights(
-        self, y: Any, sample_weight: NDArray[Any] | None, *, incremental: bool
-    ) -> NDArray[Any] | None:
-        if self.class_weight is None:
+    def _weights(self, y: Any, sample_weight: NDArray[Any] | None, of_classes: Any) -> NDArray[Any] | None:
+        if of_classes is None:
             return sample_weight
+        weights: NDArray[Any]
+        if self._targets == "multilabel":
+            from sklearn.utils.class_weight import compute_sample_weight
+
+            weights = compute_sample_weight(self.class_weight, y)
+        elif self._targets == "distribution":
+            weights = (y * of_classes).sum(axis=1)
+        else:
+            weights = of_classes[np.searchsorted(self.classes_, y)]
+        return weights if sample_weight is None else weights * sample_weight
+
+    def _class_weights(self, y: Any, *, incremental: bool) -> NDArray[np.float64] | None:
+        if self.class_weight is None:
+            return None
         if incremental and isinstance(self.class_weight, str):
             raise ValueError(
                 'class_weight="balanced" is not for partial_fit, which does not know how many rows of each class will '
                 "come; pass a dict"
             )
-        from sklearn.utils.class_weight import compute_sample_weight
-
-        weights: NDArray[Any]
-        if self._targets == "distribution":
-            totals = y.sum(axis=0)
-            by_class = totals.sum() / (len(totals) * np.where(totals > 0, totals, 1))
-            if isinstance(self.class_weight, dict):
-                by_class = np.array([self.class_weight.get(label, 1.0) for label in self.classes_])
-            weights = (y * by_class).sum(axis=1)
+        n_classes = len(self.classes_)
+        of_classes = np.ones(n_classes)
+        if self._targets == "multilabel":
+            return of_classes  # by column, as scikit-learn does: in `_weights`
+        if isinstance(self.class_weight, list):
+            raise ValueError(
+                "class_weight is a list, which is for several labels; it must be a dict or 'balanced'"
+            )
+        if isinstance(self.class_weight, dict):
+            for label, weight in self.class_weight.items():
+                if label not in self.classes_:
+                    raise ValueError(
+                        f"class_weight has {label!r}, which is none of the classes {self.classes_}"
+                    )
+                of_classes[self.classes_ == label] = weight
         else:
-            weights = compute_sample_weight(self.class_weight, y)
-        return weights if sample_weight is None else weights * sample_weight
+            labels = self._targets == "labels"
+            rows = np.bincount(np.searchsorted(self.classes_, y)) if labels else y.sum(axis=0)
+            of_classes = rows.sum() / (n_classes * np.where(rows > 0, rows, 1))
+        return of_classes
 
     def _strata(self, targets: NDArray[Any]) -> NDArray[np.uint32] | None:
         if self._targets != "labels":

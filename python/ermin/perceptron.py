@@ -278,9 +278,11 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         """A table with what makes its native loss scikit-learn's."""
         return Judged(table)
 
-    def _weights(
-        self, y: Any, sample_weight: NDArray[Any] | None, *, incremental: bool
-    ) -> NDArray[Any] | None:
+    def _class_weights(self, y: Any, *, incremental: bool) -> NDArray[np.float64] | None:
+        """The weight of each class, by the rows to train on."""
+        return None
+
+    def _weights(self, y: Any, sample_weight: NDArray[Any] | None, of_classes: Any) -> NDArray[Any] | None:
         """The rows' weights, with those of their classes."""
         return sample_weight
 
@@ -322,8 +324,9 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             net = self._net()
         if first or not incremental or not hasattr(self, "_seed"):
             self._seed = int.from_bytes(random.bytes(16), "little")
-        sample = self._sample(X, checked, y, sample_weight, net, incremental=incremental)
-        own_sample = self._own_validation(own, net, incremental=incremental)
+        of_classes = self._class_weights(y, incremental=incremental)
+        sample = self._sample(X, checked, y, sample_weight, net, of_classes)
+        own_sample = self._own_validation(own, net, of_classes)
         vector = net._vector.copy()
         try:
             self._adopt(net, vector)
@@ -342,19 +345,12 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         return self
 
     def _sample(
-        self,
-        X: ArrayLike,
-        checked: Any,
-        y: Any,
-        sample_weight: ArrayLike | None,
-        net: MLP,
-        *,
-        incremental: bool,
+        self, X: ArrayLike, checked: Any, y: Any, sample_weight: ArrayLike | None, net: MLP, of_classes: Any
     ) -> Sample:
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, checked, dtype=np.float64)
-        weights = self._weights(y, weights, incremental=incremental)
+        weights = self._weights(y, weights, of_classes)
         if weights is not None and not (weights > 0).any():
             raise ValueError("sample_weight must be greater than 0 for at least one row")
         return Sample(
@@ -362,11 +358,7 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         )
 
     def _own_validation(
-        self,
-        own: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None],
-        net: MLP,
-        *,
-        incremental: bool,
+        self, own: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None], net: MLP, of_classes: Any
     ) -> Sample | None:
         """The validation set that the caller gave."""
         X, y, sample_weight = own
@@ -377,7 +369,7 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         if y is None:
             raise ValueError("y_val is None, but X_val is given")
         checked, y = self._check(X, y, reset=False)
-        return self._sample(X, checked, y, sample_weight, net, incremental=incremental)
+        return self._sample(X, checked, y, sample_weight, net, of_classes)
 
     def _problem(
         self, net: MLP, sample: Sample, numbers: NDArray[np.uint32] | None, validation: Sample | None
