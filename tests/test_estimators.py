@@ -893,7 +893,7 @@ def test_wrong_parameters(parameters, message):
         ({"y": NUMBERS}, "Unknown label type"),
         ({"y": np.stack([THREE, THREE], axis=1)}, "Multioutput target data is not supported"),
         ({"y": 0.5 * distributions()}, "sum"),
-        ({"sample_weight": np.zeros(120)}, "must contain at least one non-zero number"),
+        ({"sample_weight": np.zeros(120)}, "at least one (non-zero number|row)"),
         ({"sample_weight": -WEIGHTS}, "sample_weight"),
         ({"sample_weight": WEIGHTS[1:]}, "sample_weight.shape"),
         ({"X_val": X}, "y_val is None, but X_val is given"),
