@@ -620,6 +620,38 @@ def test_a_diverging_run_ends_with_nan_and_the_best_parameters():
     assert not hasattr(hopeless, "coefs_")
 
 
+def test_a_signal_ends_a_fit():
+    import _thread
+    import threading
+
+    rows = np.random.default_rng(0).normal(size=(5000, 20))
+    model = MLPRegressor(hidden_layer_sizes=(100,), max_iter=10**6, n_iter_no_change=np.inf)
+    threading.Timer(0.3, _thread.interrupt_main).start()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(rows, rows[:, 0])
+    assert np.isfinite(model.predict(rows)).all()
+
+
+def test_warnings_point_at_the_caller():
+    for run in (
+        lambda: MLPRegressor(max_iter=1).fit(X, NUMBERS),
+        lambda: MLPRegressor(solver="lbfgs", max_iter=1).fit(X, NUMBERS),
+        lambda: MLPRegressor(batch_size=1000, tol=1e9, n_iter_no_change=1).fit(X, NUMBERS),
+    ):
+        with pytest.warns(UserWarning, match=".") as seen:
+            run()
+        assert {warning.filename for warning in seen} == {__file__}
+
+
+def test_lbfgs_leaves_no_epochs_behind():
+    model = MLPRegressor(max_iter=3, random_state=0).fit(X, NUMBERS)
+    model.set_params(solver="lbfgs").fit(X, NUMBERS)
+    assert not hasattr(model, "history_")
+    assert not hasattr(model, "loss_curve_")
+    model.set_params(solver="adam", warm_start=True).fit(X, NUMBERS)
+    assert len(model.loss_curve_) == 3
+
+
 def test_verbose_prints_what_scikit_learn_prints(capsys):
     MLPClassifier((4,), verbose=True, early_stopping=True, max_iter=2, random_state=0).fit(X, TWO)
     lines = capsys.readouterr().out.splitlines()

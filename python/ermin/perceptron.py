@@ -331,6 +331,8 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         try:
             self._adopt(net, vector)
             if self.solver == "lbfgs":
+                for name in _nothing_recorded():
+                    self.__dict__.pop(name, None)
                 self.t_ = 0
                 solvers.run_lbfgs(self, self._problem(net, sample, None, None), vector)
             else:
@@ -424,25 +426,15 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
 
     def _begin(self, *, first: bool, validated: bool) -> None:
         """Set what is recorded and remembered, as scikit-learn does: kept by `partial_fit` and with `warm_start`."""
-        beginning: dict[str, Any] = {
-            "t_": 0,
-            "loss_curve_": [],
-            "best_loss_": None if self.early_stopping else math.inf,
-            "validation_scores_": None,
-            "validation_loss_curve_": None,
-            "best_validation_score_": None,
-            "best_epoch_": 0,
-            "_best_vector": None,
-            "_no_improvement_count": 0,
-            "_records": [],
-        }
-        for name, value in beginning.items():
+        for name, value in _nothing_recorded().items():
             if first or not hasattr(self, name):
                 setattr(self, name, value)
         if validated and self.validation_scores_ is None:
             self.validation_scores_, self.validation_loss_curve_ = [], []
             self.best_validation_score_ = -math.inf
-        if not self.early_stopping and self.best_loss_ is None:
+        if self.early_stopping:
+            self.best_loss_ = None
+        elif self.best_loss_ is None:
             self.best_loss_ = math.inf
 
     def _batch_size(self, n_rows: int) -> int:
@@ -487,6 +479,22 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         scorer = check_scoring(self, scoring=self.scoring)
         weights = {} if sample.weights is None else {"sample_weight": sample.weights}
         return lambda: float(scorer(self, sample.X, sample.y, **weights))
+
+
+def _nothing_recorded() -> dict[str, Any]:
+    """What a run of epochs records and remembers, at its beginning."""
+    return {
+        "t_": 0,
+        "loss_curve_": [],
+        "best_loss_": math.inf,
+        "validation_scores_": None,
+        "validation_loss_curve_": None,
+        "best_validation_score_": None,
+        "best_epoch_": 0,
+        "_best_vector": None,
+        "_no_improvement_count": 0,
+        "_records": [],
+    }
 
 
 @dataclass(frozen=True, eq=False)

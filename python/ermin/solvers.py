@@ -206,7 +206,7 @@ def run_epochs(
             f"the loss was not finite in epoch {len(estimator.loss_curve_)}; the parameters of epoch "
             f"{estimator.best_epoch_} are restored. A smaller learning_rate_init or scaled inputs usually help",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     elif validation is not None and (reason != "epochs" or not incremental):
         _put_back(estimator, vector, first)
@@ -215,7 +215,7 @@ def run_epochs(
             f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization hasn't "
             "converged yet.",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     return reason
 
