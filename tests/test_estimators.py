@@ -14,7 +14,8 @@ from sklearn import neural_network as theirs
 from sklearn.exceptions import ConvergenceWarning
 
 import ermin
-from ermin import MLPClassifier, MLPRegressor, _core
+from ermin import MLPClassifier, MLPRegressor, _arrays, _core
+from ermin.samples import hold_back
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -38,6 +39,14 @@ task = pytest.mark.parametrize("name", TASKS)
 
 def bits(estimator):
     return [array.tobytes() for array in (*estimator.coefs_, *estimator.intercepts_)]
+
+
+def held_back(model, y):
+    """The rows of X that a fit of `model` to them validated on."""
+    sample = model._sample(X, X, y, None, model._net(), None)
+    return hold_back(
+        sample, model.validation_fraction, model._strata(sample.targets), _arrays.seed(model._seed)
+    )
 
 
 def distributions(n_classes=3):
@@ -291,7 +300,7 @@ def test_early_stopping_keeps_the_epoch_of_the_least_loss_on_unseen_rows(name):
     assert model.best_validation_score_ == -curve.min()
     assert model.best_loss_ is None
     assert (model.history_.validation_loss == curve).all()
-    chosen = model._choose(model._sample(X, X, y, None, model._net(), None))
+    chosen = held_back(model, y)
     assert chosen.sum() == 12
     again = cls(hidden_layer_sizes=(30,), learning_rate_init=0.05, max_iter=1, random_state=1)
     again.fit(X[~chosen], y[~chosen], X_val=X[chosen], y_val=y[chosen])
@@ -316,13 +325,13 @@ def test_the_run_stops_when_the_validation_loss_makes_no_progress():
 def test_validation_rows_are_drawn_by_class():
     y = np.array([0] * 60 + [1] * 40 + [2] * 19 + [3])
     model = MLPClassifier(early_stopping=True, validation_fraction=0.25, max_iter=1, random_state=0).fit(X, y)
-    chosen = model._choose(model._sample(X, X, y, None, model._net(), None))
+    chosen = held_back(model, y)
     counts = np.bincount(y[chosen], minlength=4)
     assert counts.sum() == 30
     assert np.abs(counts[:3] - np.array([60, 40, 19]) * 30 / 119).max() < 1
     assert counts[3] == 0  # a class of one row trains
     binary = MLPClassifier(early_stopping=True, max_iter=1, random_state=0).fit(X, np.arange(120) < 20)
-    chosen = binary._choose(binary._sample(X, X, np.arange(120) < 20, None, binary._net(), None))
+    chosen = held_back(binary, np.arange(120) < 20)
     assert chosen[:20].sum() == 2
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from ermin.perceptron import Sample
+    from ermin.samples import Sample
     from ermin.training import EpochState
 
 __all__ = ["MLPClassifier"]

@@ -8,7 +8,6 @@ import operator
 import os
 import sys
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,21 +16,20 @@ try:
     from sklearn.base import BaseEstimator
 except ImportError:
     raise ImportError('the estimators need scikit-learn: pip install "ermin[sklearn]"') from None
-from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ermin import _arrays, _core, estimator_files, files, solvers
 from ermin.network import MLP
+from ermin.samples import Sample, hold_back
 from ermin.solvers import Judged, Problem, Steps
-from ermin.training import History, choose_rows
+from ermin.training import History
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
-    from ermin._arrays import Rows
     from ermin.network import Table
 
 ACTIVATIONS = (
@@ -404,7 +402,9 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         if validation is not None:
             everything = sample.with_rows_of(validation) if self.refit else sample
         elif self.early_stopping:
-            chosen = self._choose(sample)
+            chosen = hold_back(
+                sample, self.validation_fraction, self._strata(sample.targets), _arrays.seed(self._seed)
+            )
             numbers = np.flatnonzero(~chosen).astype(np.uint32)
             validation = sample.part(np.flatnonzero(chosen))
         problem = self._problem(net, sample, numbers, validation)
@@ -447,29 +447,6 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             )
         return min(int(self.batch_size), n_rows)
 
-    def _choose(self, sample: Sample) -> NDArray[np.bool_]:
-        """Which rows are held back: ⌈validation_fraction·n⌉, by class. A class of one row stays with the others."""
-        n = len(sample.rows)
-        wanted = math.ceil(self.validation_fraction * n)
-        if wanted < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-            )
-        if wanted == n:
-            raise ValueError(
-                f"With n_samples={n}, test_size={self.validation_fraction} and train_size=None, the resulting train "
-                "set will be empty. Adjust any of the aforementioned parameters."
-            )
-        classes, candidates = self._strata(sample.targets), np.arange(n)
-        if classes is not None:
-            several = (np.bincount(classes) > 1)[classes]
-            if several.sum() > wanted:
-                candidates, classes = candidates[several], classes[several]
-        fraction = wanted / len(candidates)
-        chosen = np.zeros(n, dtype=bool)
-        chosen[candidates[choose_rows(len(candidates), fraction, classes, _arrays.seed(self._seed))]] = True
-        return chosen
-
     def _scorer(self, sample: Sample) -> Callable[[], float]:
         """A function that scores the estimator as it stands on a sample."""
         if self.scoring is None:
@@ -495,58 +472,6 @@ def _nothing_recorded() -> dict[str, Any]:
         "_no_improvement_count": 0,
         "_records": [],
     }
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """Rows with their targets and weights, as they came and as the native module takes them."""
-
-    X: Any
-    checked: Any
-    rows: Rows
-    y: Any
-    targets: NDArray[Any]
-    weights: NDArray[np.float64] | None
-
-    def table(self, numbers: NDArray[np.uint32] | None) -> Table:
-        """What the native module takes, of the numbered rows or of all."""
-        return self.rows, self.targets, self.weights, numbers
-
-    def part(self, places: NDArray[np.intp]) -> Sample:
-        """The rows at these places."""
-        weights = None if self.weights is None else self.weights[places]
-        return Sample(
-            _safe_indexing(self.X, places),
-            checked := self.checked[places],
-            _rows(checked),
-            self.y[places],
-            self.targets[places],
-            weights,
-        )
-
-    def with_rows_of(self, other: Sample) -> Sample:
-        """These rows, then the other ones."""
-        weights = None
-        if self.weights is not None or other.weights is not None:
-            mine, theirs = (np.ones(len(s.rows)) if s.weights is None else s.weights for s in (self, other))
-            weights = np.concatenate([mine, theirs])
-        targets = np.concatenate([self.targets, other.targets])
-        checked = _stacked(self.checked, other.checked)
-        return Sample(None, checked, _rows(checked), None, targets, weights)
-
-
-def _rows(X: Any) -> Rows:
-    """Checked rows in a form the native module reads."""
-    return _arrays.table(X, "X", X.shape[1])
-
-
-def _stacked(one: Any, other: Any) -> Any:
-    """The rows of both, sparse where one is."""
-    if not (hasattr(one, "tocsr") or hasattr(other, "tocsr")):
-        return np.concatenate([one, other])
-    from scipy.sparse import vstack
-
-    return vstack([one, other], format="csr")
 
 
 def _random_state(random_state: Any) -> np.random.RandomState:

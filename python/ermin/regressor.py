@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from ermin.network import Table
-    from ermin.perceptron import Sample
+    from ermin.samples import Sample
     from ermin.training import EpochState
 
 __all__ = ["MLPRegressor"]
