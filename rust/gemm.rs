@@ -8,11 +8,14 @@
 //! | forward, z = Wᵀx + b | outputs | inputs | samples | W, transposed by strides | x, feature-major |
 //! | dX = W·δ | inputs | outputs | samples | W | δ, feature-major |
 //! | dW = x·δᵀ | inputs | samples | outputs | x, feature-major | δ, sample-major |
+//! | dWᵀ = δ·xᵀ, where inputs fill lanes better | outputs | samples | inputs | δ, feature-major | x, sample-major |
+//!
+//! What is done to the sums on their way from the registers into C is the product's [`End`].
 
 use crate::simd::{Kernel, Real, Simd, Vector};
 
 /// The arguments of a product; see the module.
-pub struct Product<'a, T> {
+pub struct Product<'a, T, E> {
     /// `m` rows of `n` elements, `c_row` apart.
     pub c: &'a mut [T],
     /// See [`Product::c`].
@@ -23,7 +26,7 @@ pub struct Product<'a, T> {
     pub a_row: usize,
     /// See [`Product::a`].
     pub a_col: usize,
-    /// `k` rows, `b_row` apart, readable up to the next multiple of `T::LANES` elements.
+    /// `k` rows, `b_row` apart, readable up to the next multiple of the vector's lanes.
     pub b: &'a [T],
     /// See [`Product::b`].
     pub b_row: usize,
@@ -35,6 +38,29 @@ pub struct Product<'a, T> {
     pub n: usize,
     /// The length of the chain, at least 1.
     pub k: usize,
+    /// What becomes of the sums.
+    pub end: E,
+}
+
+/// What is done to a tile's sums, while they are in registers, on their way into C. Each is compiled into every tile, so
+/// there are ends only where they are a few operations.
+pub trait End<T: Real>: Copy {
+    /// Whether it looks at what stands in C before.
+    const READS: bool;
+    /// A sum's value, and what stands in its place before; implementations are `#[inline(always)]`.
+    fn finish<V: Vector<Scalar = T>>(self, sum: V, before: V) -> V;
+}
+
+/// The sums as they are.
+#[derive(Clone, Copy)]
+pub struct Store;
+
+impl<T: Real> End<T> for Store {
+    const READS: bool = false;
+    #[inline(always)]
+    fn finish<V: Vector<Scalar = T>>(self, sum: V, _before: V) -> V {
+        sum
+    }
 }
 
 /// `n` rounded up to whole vectors.
@@ -42,110 +68,128 @@ pub fn padded<T: Real>(n: usize) -> usize {
     n.div_ceil(T::LANES) * T::LANES
 }
 
-/// A row length for `n` columns that is not a multiple of 1 KB: rows at such a distance share few cache sets.
+/// A row length for `n` columns: an odd number of vectors, so that rows that follow each other share no cache set.
 pub fn row_length<T: Real>(n: usize) -> usize {
-    let n = padded::<T>(n);
-    if (n * size_of::<T>()).is_multiple_of(1024) { n + T::LANES } else { n }
+    (n.div_ceil(T::LANES) | 1) * T::LANES
 }
 
-impl<T: Real> Kernel for Product<'_, T> {
+impl<T: Real, E: End<T>> Kernel for Product<'_, T, E> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(mut self) {
         if self.m == 0 || self.n == 0 {
             return;
         }
+        let lanes = T::Vector::<S>::LANES;
+        let whole = self.n.div_ceil(lanes) * lanes;
         assert!(self.k > 0);
         assert!((self.m - 1) * self.a_row + (self.k - 1) * self.a_col < self.a.len());
-        assert!((self.k - 1) * self.b_row + padded::<T>(self.n) <= self.b.len());
+        assert!((self.k - 1) * self.b_row + whole <= self.b.len());
         assert!((self.m - 1) * self.c_row + self.n <= self.c.len());
+        assert!(!E::READS || self.n == whole);
         assert!(self.start.is_none_or(|start| start.len() >= self.m));
-        let mut column = 0;
+        // Tiles of almost equal height: a last one of a row or two would wait for its few chains.
+        let (tiles, mut column) = (self.m.div_ceil(S::TILE_ROWS), 0);
+        // (A division takes as long as a small tile.)
+        let (height, higher) = if tiles == 1 { (self.m, 0) } else { (self.m / tiles, self.m % tiles) };
         while column < self.n {
-            let vectors = (self.n - column).div_ceil(T::LANES).min(S::TILE_VECTORS);
+            let vectors = (self.n - column).div_ceil(lanes).min(S::TILE_VECTORS);
             let mut row = 0;
-            while row < self.m {
-                let rows = (self.m - row).min(S::TILE_ROWS);
+            for i in 0..tiles {
+                let rows = height + usize::from(i < higher);
                 // The tile's size is a constant in each arm, so its accumulators live in registers.
                 macro_rules! tile {
                     ($($r:literal)*) => {
                         match (rows, vectors) {
-                            $(($r, 1) if $r <= S::TILE_ROWS => tile::<S, T, $r, 1>(&mut self, row, column),)*
+                            $(($r, 1) if $r <= S::TILE_ROWS => {
+                                S::call_apart(Tile::<T, E, $r, 1> { product: &mut self, row, column })
+                            })*
                             $(($r, 2) if $r <= S::TILE_ROWS && 2 <= S::TILE_VECTORS => {
-                                tile::<S, T, $r, 2>(&mut self, row, column)
+                                S::call_apart(Tile::<T, E, $r, 2> { product: &mut self, row, column })
                             })*
                             _ => unreachable!("a tile has up to TILE_ROWS rows and TILE_VECTORS vectors"),
                         }
                     };
                 }
-                // SAFETY: the assertions above bound every row, column and link of the chain.
-                unsafe { tile!(1 2 3 4 5 6 7 8) }
+                tile!(1 2 3 4 5 6 7 8 9 10 11 12);
                 row += rows;
             }
-            column += vectors * T::LANES;
+            column += vectors * lanes;
         }
     }
 }
 
-/// R rows and V vectors of C from (row, column) on.
-///
-/// # Safety
-/// `p` satisfies the assertions of [`Product::run`], and the tile begins and, but for the lanes after column n, ends
-/// inside C.
-#[inline(always)]
-#[allow(
-    clippy::needless_range_loop,
-    reason = "constant bounds: the loops unroll and the arrays become registers"
-)]
-unsafe fn tile<S: Simd, T: Real, const R: usize, const V: usize>(
-    p: &mut Product<'_, T>,
+/// R rows and V vectors of C from (row, column) on. The product satisfies the assertions of [`Product::run`], and the tile
+/// begins and, but for the lanes after column n, ends inside C. A function of its own, or the compiler would run out of
+/// registers over all the sizes together.
+struct Tile<'a, 'b, T, E, const R: usize, const V: usize> {
+    product: &'a mut Product<'b, T, E>,
     row: usize,
     column: usize,
-) {
-    let mut sums = [[T::Vector::<S>::splat(T::ZERO); V]; R];
-    if let Some(start) = p.start {
-        for r in 0..R {
-            sums[r] = [T::Vector::<S>::splat(start[row + r]); V];
+}
+
+impl<T: Real, E: End<T>, const R: usize, const V: usize> Kernel for Tile<'_, '_, T, E, R, V> {
+    type Output = ();
+    #[inline(always)]
+    #[allow(
+        clippy::needless_range_loop,
+        reason = "constant bounds: the loops unroll and the arrays become registers"
+    )]
+    fn run<S: Simd>(self) {
+        let Tile { product: p, row, column } = self;
+        let lanes = T::Vector::<S>::LANES;
+        let mut sums = [[T::Vector::<S>::splat(T::ZERO); V]; R];
+        if let Some(start) = p.start {
+            for r in 0..R {
+                sums[r] = [T::Vector::<S>::splat(start[row + r]); V];
+            }
         }
-    }
-    // SAFETY: the first link of the chain, inside A and B by the caller's promise.
-    let (mut a, mut b) = unsafe { (p.a.as_ptr().add(row * p.a_row), p.b.as_ptr().add(column)) };
-    for link in 0..p.k {
-        // SAFETY: links 0..k of rows row..row + R are inside A; V vectors from `column` on are inside B's padded row.
-        unsafe {
+        let (mut a, mut b) = (p.a.as_ptr().wrapping_add(row * p.a_row), p.b.as_ptr().wrapping_add(column));
+        let (a_row, a_col, b_row) = (p.a_row, p.a_col, p.b_row);
+        for _ in 0..p.k {
             let mut loaded = [T::Vector::<S>::splat(T::ZERO); V];
             for v in 0..V {
-                loaded[v] = T::Vector::<S>::load(b.add(v * T::LANES));
+                // SAFETY: V vectors from `column` on are inside B's padded row.
+                loaded[v] = unsafe { T::Vector::<S>::load(b.add(v * lanes)) };
             }
             for r in 0..R {
-                let broadcast = T::Vector::<S>::splat(*a.add(r * p.a_row));
+                // SAFETY: this link of rows row..row + R is inside A.
+                let broadcast = T::Vector::<S>::splat(unsafe { *a.add(r * a_row) });
                 for v in 0..V {
                     sums[r][v] = broadcast.mul_add(loaded[v], sums[r][v]);
                 }
             }
+            // Beyond the last link they point anywhere, and nothing is read.
+            (a, b) = (a.wrapping_add(a_col), b.wrapping_add(b_row));
         }
-        if link + 1 < p.k {
-            // SAFETY: there is a next link.
-            unsafe {
-                a = a.add(p.a_col);
-                b = b.add(p.b_row);
+        let room = p.n - column;
+        let c = p.c.as_mut_ptr().wrapping_add(row * p.c_row + column);
+        for r in 0..R {
+            for v in 0..V {
+                let c = c.wrapping_add(r * p.c_row + v * lanes);
+                let mut sum = sums[r][v];
+                if E::READS {
+                    // SAFETY: rows row..row + R of C consist of whole vectors where an end reads them.
+                    sum = p.end.finish(sum, unsafe { T::Vector::<S>::load(c) });
+                } else {
+                    sum = p.end.finish(sum, sum);
+                }
+                sums[r][v] = sum;
             }
         }
-    }
-    for r in 0..R {
-        let c = p.c.as_mut_ptr();
-        for v in 0..V {
-            let column = column + v * T::LANES;
-            let place = (row + r) * p.c_row + column;
-            if column + T::LANES <= p.n {
-                // SAFETY: a whole vector before column n of a row of C, which `p` borrows mutably.
-                unsafe { sums[r][v].store(c.add(place)) };
-            } else {
-                let mut lanes = [T::ZERO; 16];
-                sums[r][v].copy_to(&mut lanes);
-                for (lane, value) in lanes[..p.n - column].iter().enumerate() {
-                    // SAFETY: before column n of a row of C.
-                    unsafe { *c.add(place + lane) = *value };
+        if room >= V * lanes {
+            for r in 0..R {
+                for v in 0..V {
+                    // SAFETY: a whole vector before column n of row + r of C, which `p` borrows mutably.
+                    unsafe { sums[r][v].store(c.add(r * p.c_row + v * lanes)) };
+                }
+            }
+        } else {
+            for r in 0..R {
+                for v in 0..V {
+                    let room = room - (v * lanes).min(room);
+                    // SAFETY: as above, but only the lanes before column n.
+                    unsafe { sums[r][v].store_first(c.wrapping_add(r * p.c_row + v * lanes), room) };
                 }
             }
         }
@@ -158,7 +202,7 @@ pub struct Transpose<'a, T> {
     pub to: &'a mut [T],
     /// See [`Transpose::to`].
     pub to_row: usize,
-    /// `rows` rows, `from_row` apart, readable up to the next multiple of `T::LANES` elements.
+    /// `rows` rows, `from_row` apart, readable up to the next multiple of the vector's lanes.
     pub from: &'a [T],
     /// See [`Transpose::from`].
     pub from_row: usize,
@@ -172,40 +216,53 @@ impl<T: Real> Kernel for Transpose<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
-        // Squares of LANES × LANES: zipping rows that are half the square apart, log₂ LANES times, turns it.
-        for row in (0..self.rows).step_by(T::LANES) {
-            for column in (0..self.columns).step_by(T::LANES) {
+        if self.rows == 0 || self.columns == 0 {
+            return;
+        }
+        let lanes = T::Vector::<S>::LANES;
+        assert!(self.to_row >= self.rows);
+        assert!((self.rows - 1) * self.from_row + self.columns.div_ceil(lanes) * lanes <= self.from.len());
+        assert!(
+            (self.columns - 1) * self.to_row + self.to_row.min(self.rows.div_ceil(lanes) * lanes)
+                <= self.to.len()
+        );
+        // Loops that count: the iterators over ranges with steps cost as much as a small square.
+        let mut row = 0;
+        while row < self.rows {
+            let (rows, room) = (lanes.min(self.rows - row), self.to_row - row);
+            let mut column = 0;
+            while column < self.columns {
+                let columns = lanes.min(self.columns - column);
+                let mut from = self.from.as_ptr().wrapping_add(row * self.from_row + column);
+                let mut to = self.to.as_mut_ptr().wrapping_add(column * self.to_row + row);
                 let mut square = [T::Vector::<S>::splat(T::ZERO); 16];
+                let whole = rows == lanes && columns == lanes && room >= lanes;
                 let mut i = 0;
-                while i < T::LANES.min(self.rows - row) {
-                    square[i] = T::Vector::<S>::from_slice(&self.from[(row + i) * self.from_row + column..]);
+                while i < lanes {
+                    if whole || i < rows {
+                        // SAFETY: `from`'s rows end with whole vectors.
+                        square[i] = unsafe { T::Vector::<S>::load(from) };
+                    }
+                    from = from.wrapping_add(self.from_row);
                     i += 1;
                 }
-                let mut distance = 1;
-                while distance < T::LANES {
-                    let mut zipped = square;
-                    let mut i = 0;
-                    while i < T::LANES / 2 {
-                        let [first, second] = square[i].zip(square[i + T::LANES / 2]);
-                        zipped[2 * i] = first;
-                        zipped[2 * i + 1] = second;
-                        i += 1;
+                T::Vector::<S>::turn(&mut square);
+                i = 0;
+                while i < lanes {
+                    // SAFETY: a whole vector in a row of `to`, or as many lanes as there is room for.
+                    unsafe {
+                        if whole {
+                            square[i].store(to);
+                        } else if i < columns {
+                            square[i].store_first(to, room);
+                        }
                     }
-                    square = zipped;
-                    distance *= 2;
+                    to = to.wrapping_add(self.to_row);
+                    i += 1;
                 }
-                let room = self.to_row - row;
-                let mut j = 0;
-                while j < T::LANES.min(self.columns - column) {
-                    let place = (column + j) * self.to_row + row;
-                    if room >= T::LANES {
-                        square[j].copy_to(&mut self.to[place..]);
-                    } else {
-                        square[j].copy_to_partial(&mut self.to[place..place + room]);
-                    }
-                    j += 1;
-                }
+                column += lanes;
             }
+            row += lanes;
         }
     }
 }
@@ -216,7 +273,7 @@ mod tests {
     use crate::simd::{Level, dispatch};
 
     /// The definition, one element at a time.
-    fn naive<T: Real>(p: &Product<'_, T>, fma: impl Fn(T, T, T) -> T) -> Vec<T> {
+    fn naive<T: Real>(p: &Product<'_, T, Store>, fma: impl Fn(T, T, T) -> T) -> Vec<T> {
         let mut c = p.c.to_vec();
         for m in 0..p.m {
             for n in 0..p.n {
@@ -244,8 +301,20 @@ mod tests {
                     for level in Level::ALL.into_iter().filter(|level| level.set()) {
                         let mut c = blank.clone();
                         let c_row = n + 2;
-                        let product =
-                            Product { c: &mut c, c_row, a: &a, a_row, a_col, b: &b, b_row, start, m, n, k };
+                        let product = Product {
+                            c: &mut c,
+                            c_row,
+                            a: &a,
+                            a_row,
+                            a_col,
+                            b: &b,
+                            b_row,
+                            start,
+                            m,
+                            n,
+                            k,
+                            end: Store,
+                        };
                         let expected = naive(&product, fma);
                         dispatch(product);
                         assert!(c == expected, "{level:?} {m} {n} {k}");

@@ -158,6 +158,7 @@ impl<T: Real> Kernel for Rows<'_, T> {
 }
 
 /// The sums of rows of `n` elements, one after another.
+#[allow(clippy::reversed_empty_ranges, reason = "short rows have fewer steps")]
 #[inline(always)]
 pub fn rows<T: Real, S: Simd>(x: &[T], n: usize, sums: &mut [f64]) {
     macro_rules! by_halves {
@@ -169,13 +170,21 @@ pub fn rows<T: Real, S: Simd>(x: &[T], n: usize, sums: &mut [f64]) {
                         for i in 0..$K {
                             terms[i] = x[i].f64();
                         }
-                        let mut m: usize = $K;
-                        while m > 1 {
-                            let half = m.div_ceil(2);
-                            for i in 0..m / 2 {
-                                terms[i] += terms[half + i];
-                            }
-                            m = half;
+                        // Constants, so that every step is unrolled.
+                        const HALF: usize = usize::div_ceil($K, 2);
+                        const QUARTER: usize = HALF.div_ceil(2);
+                        const EIGHTH: usize = QUARTER.div_ceil(2);
+                        for i in 0..$K / 2 {
+                            terms[i] += terms[HALF + i];
+                        }
+                        for i in 0..HALF / 2 {
+                            terms[i] += terms[QUARTER + i];
+                        }
+                        for i in 0..QUARTER / 2 {
+                            terms[i] += terms[EIGHTH + i];
+                        }
+                        for i in 0..EIGHTH / 2 {
+                            terms[i] += terms[1 + i];
                         }
                         *sum = terms[0];
                     }

@@ -422,6 +422,19 @@ def test_logits_against_probabilities(n, dtype):
     assert ermin.empirical_risk(classes, Logits(z), n_threads=8) == risk
 
 
+@pytest.mark.parametrize("n", [1, 2, 10, 40, 1500])
+def test_equal_logits_are_the_uniform_distribution(n):
+    z = np.full((3, n), 2.5)
+    np.testing.assert_allclose(at_every_level(lambda: ermin.entropy(Logits(z))), math.log(n), rtol=1e-14)
+    assert ermin.empirical_risk([0, n // 2, n - 1], Logits(z)) == pytest.approx(math.log(n), rel=1e-15)
+    z[1, 0] = np.nan
+    assert np.isnan(ermin.entropy(Logits(z), validate=False)).tolist() == [False, True, False]
+    with pytest.raises(ValueError, match=r"^p\[1, 0\] is NaN, but must be a number below \+inf"):
+        ermin.entropy(Logits(z))
+    with pytest.raises(ValueError, match=r"^p_model\[1, 0\] is NaN"):
+        ermin.empirical_risk([0, 0, 0], Logits(z))
+
+
 def test_nothing_underflows_in_log_space():
     certain = bernoulli(np.array([800.0, -900.0, 40.0]))
     np.testing.assert_allclose(ermin.empirical_risk([0, 1, 0], certain), (800 + 900 + 40) / 3, rtol=1e-15)

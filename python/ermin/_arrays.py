@@ -171,6 +171,7 @@ def is_plain(array: NDArray[Any]) -> bool:
     return bool(array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative)
 
 
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _NATIVE = frozenset(
     np.dtype(code).str for code in ("?", "b", "h", "i", "q", "l", "B", "H", "I", "Q", "L", "f", "d")
 )
@@ -178,7 +179,9 @@ _NATIVE = frozenset(
 
 def native(array: NDArray[Any], name: str) -> NDArray[Any]:
     """`array` as native aligned bool, int, uint, float32 or float64 in any strides: itself, or converted once."""
-    if array.dtype.str in _NATIVE and array.flags.aligned:
+    dtype = array.dtype
+    # (NumPy keeps one object for each of the two; their names take longer to make than a small network's prediction.)
+    if (dtype is _FLOAT32 or dtype is _FLOAT64 or dtype.str in _NATIVE) and array.flags.aligned:
         return array
     if array.dtype.kind in "iub":
         return array.astype(array.dtype.newbyteorder("="))
@@ -216,12 +219,13 @@ def table(x: Any, name: str, n_columns: int) -> Rows:
     """
     sparse = not isinstance(x, np.ndarray) and hasattr(x, "tocsr")
     array: Any = x if sparse else np.asarray(x)
-    if array.ndim != 2:
-        raise ValueError(f"{name} has {array.ndim} dimensions, but must have 2: (rows, columns)")
-    if array.shape[1] != n_columns:
-        raise ValueError(f"{name} has {array.shape[1]} columns, but the network has {n_columns} inputs")
-    if array.shape[0] >= 2**32:
-        raise ValueError(f"{name} has {array.shape[0]} rows, but must have fewer than 2**32")
+    shape = array.shape
+    if len(shape) != 2:
+        raise ValueError(f"{name} has {len(shape)} dimensions, but must have 2: (rows, columns)")
+    if shape[1] != n_columns:
+        raise ValueError(f"{name} has {shape[1]} columns, but the network has {n_columns} inputs")
+    if shape[0] >= 2**32:
+        raise ValueError(f"{name} has {shape[0]} rows, but must have fewer than 2**32")
     return SparseRows(array.tocsr(), name) if sparse else native(array, name)
 
 

@@ -51,6 +51,10 @@ pub trait Coefficients: Real {
     const ERFC: &'static [Self];
     /// erf(x) is 1 above.
     const ERFC_HIGH: Self;
+    /// tanh(x)/x as a quotient of polynomials 1 + a·x² + x⁴·(…) in x², |x| ≤ TANH_HIGH: a and the polynomial.
+    const TANH: [(Self, &'static [Self]); 2];
+    /// tanh(x) is 1 above.
+    const TANH_HIGH: Self;
 }
 
 impl Coefficients for f32 {
@@ -66,7 +70,7 @@ impl Coefficients for f32 {
     const LN2_LO: f32 = 1.428_606_8e-6;
     const EXP_RANGE: (f32, f32) = (-104.0, 89.0);
     const EXP_M1_LOW: f32 = -20.0;
-    const EXP: &'static [f32] = &[0.0013850905, 0.008366779, 0.041667387, 0.16666542, 0.5];
+    const EXP: &'static [f32] = &[0.00019729126, 0.0013934437, 0.008333583, 0.04166647, 0.16666666, 0.5];
     const LN: &'static [f32] = &[0.29580986, 0.3998876, 0.66666687];
     const ERF: &'static [f32] =
         &[7.875875e-05, -0.00080168643, 0.0051890872, -0.026854211, 0.11283594, -0.37612626, 1.1283791];
@@ -82,6 +86,11 @@ impl Coefficients for f32 {
         1.8496056,
     ];
     const ERFC_HIGH: f32 = 4.0;
+    const TANH: [(f32, &'static [f32]); 2] = [
+        (0.13382715, &[1.3385117e-08, 2.0636444e-05, 0.0034974949]),
+        (0.46716034, &[7.7905975e-07, 0.00032885792, 0.025884496]),
+    ];
+    const TANH_HIGH: f32 = 9.02;
 }
 
 impl Coefficients for f64 {
@@ -155,6 +164,35 @@ impl Coefficients for f64 {
         1.8496055099332482,
     ];
     const ERFC_HIGH: f64 = 6.0;
+    const TANH: [(f64, &'static [f64]); 2] = [
+        (
+            0.15180852610215442,
+            &[
+                2.5067936721558084e-23,
+                7.425841362487145e-19,
+                3.0673717050979865e-15,
+                4.17458305814006e-12,
+                2.441935984075419e-09,
+                6.832925802260206e-07,
+                9.362069377000777e-05,
+                0.005975185925949137,
+            ],
+        ),
+        (
+            0.4851418594354872,
+            &[
+                6.23496940873525e-21,
+                5.639564826983456e-17,
+                1.2717160454408172e-13,
+                1.1119448072204213e-10,
+                4.465296987126283e-08,
+                8.755955328614205e-06,
+                0.0008282286498841841,
+                0.03435580573777964,
+            ],
+        ),
+    ];
+    const TANH_HIGH: f64 = 19.07;
 }
 
 /// Shorthand for a constant in every lane.
@@ -307,11 +345,20 @@ fn with_sign<V: Vector>(x: V, sign: V) -> V {
     x.or(sign.and(constant(-0.0)))
 }
 
-/// tanh x = −e/(2 + e), e = exp(−2|x|) − 1. Error at most 5 ULP.
+/// tanh x = x·P(x²)/Q(x²), a minimax quotient (weighted least squares with Lawson's weights). Error at most 5 ULP:
+/// every coefficient is positive, so that nothing cancels, and the first two powers are added last. Clamped to ±1 at
+/// the end: 1 − tanh² must not be negative. NaN passes through: it is the second operand of max and min.
 #[inline(always)]
 pub fn tanh<V: Vector>(x: V) -> V {
-    let e = exp_m1(constant::<V>(-2.0) * x.abs());
-    with_sign((-e / (constant::<V>(2.0) + e)).abs(), x)
+    let high = V::splat(V::Scalar::TANH_HIGH);
+    let one = constant::<V>(1.0);
+    let x = high.min((-high).max(x));
+    let square = x * x;
+    let fourth = square * square;
+    let [(p, numerator), (q, denominator)] = V::Scalar::TANH;
+    let numerator = fourth.mul_add(polynomial(square, numerator), V::splat(p).mul_add(square, one));
+    let denominator = fourth.mul_add(polynomial(square, denominator), V::splat(q).mul_add(square, one));
+    one.min((-one).max(x * numerator / denominator))
 }
 
 /// The logistic function 1/(1 + e⁻ˣ). Error at most 3 ULP, for small values too.

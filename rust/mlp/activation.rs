@@ -1,5 +1,10 @@
 //! The functions between layers, each with its derivative: one formula for both dtypes and every level.
+//!
+//! The commonest take no pass of their own where a few operations will do: relu ends the product forward ([`Rectify`]),
+//! and the derivatives of relu and tanh, functions of the value, the product back ([`ThroughRelu`], [`ThroughTanh`]).
+//! The derivatives of the others are stored beside the values on the way there.
 
+use crate::gemm::End;
 use crate::math::{constant, erf, exp, exp_m1, sigmoid, softplus, tanh};
 use crate::simd::{Kernel, Real, Simd, Vector};
 
@@ -45,6 +50,11 @@ impl Activation {
         ("tanh", Activation::Tanh),
         ("sigmoid", Activation::Sigmoid),
     ];
+
+    /// Whether f′(z) must be stored on the way there; otherwise a product's end makes it of f(z) on the way back.
+    pub fn stores_slope(self) -> bool {
+        !matches!(self, Activation::Identity | Activation::Relu | Activation::Tanh)
+    }
 }
 
 /// λ and α of selu: the fixed point of mean 0 and variance 1.
@@ -54,6 +64,27 @@ const LEAKY_SLOPE: f64 = 0.01;
 /// 1/√(2π), the normal density at 0.
 const INV_SQRT_TAU: f64 = 0.398_942_280_401_432_7;
 
+/// max(z, 0)
+#[inline(always)]
+fn relu<V: Vector>(z: V) -> V {
+    let zero = V::splat(V::Scalar::ZERO);
+    V::select(zero.lt(z), z, zero)
+}
+
+/// dx·relu′(z) by relu(z)
+#[inline(always)]
+fn through_relu<V: Vector>(value: V, dx: V) -> V {
+    let zero = V::splat(V::Scalar::ZERO);
+    V::select(zero.lt(value), dx, zero)
+}
+
+/// dx·tanh′(z) by tanh(z)
+#[inline(always)]
+fn through_tanh<V: Vector>(value: V, dx: V) -> V {
+    let one = constant::<V>(1.0);
+    dx * ((one - value) * (one + value))
+}
+
 /// (f(z), f′(z)).
 #[inline(always)]
 fn both<V: Vector>(activation: Activation, z: V) -> (V, V) {
@@ -62,8 +93,8 @@ fn both<V: Vector>(activation: Activation, z: V) -> (V, V) {
     match activation {
         Activation::Identity => (z, one),
         Activation::Relu => {
-            let above = zero.lt(z);
-            (V::select(above, z, zero), V::select(above, one, zero))
+            let value = relu(z);
+            (value, through_relu(value, one))
         }
         Activation::LeakyRelu => {
             let slope = V::select(zero.lt(z), one, constant(LEAKY_SLOPE));
@@ -107,7 +138,7 @@ fn both<V: Vector>(activation: Activation, z: V) -> (V, V) {
         Activation::Softplus => (softplus(z), sigmoid(z)),
         Activation::Tanh => {
             let value = tanh(z);
-            (value, (one - value) * (one + value))
+            (value, through_tanh(value, one))
         }
         Activation::Sigmoid => {
             let value = sigmoid(z);
@@ -117,15 +148,52 @@ fn both<V: Vector>(activation: Activation, z: V) -> (V, V) {
     }
 }
 
+/// The end of a product forward: relu of the sums.
+#[derive(Clone, Copy)]
+pub struct Rectify;
+
+impl<T: Real> End<T> for Rectify {
+    const READS: bool = false;
+    #[inline(always)]
+    fn finish<V: Vector<Scalar = T>>(self, sum: V, _before: V) -> V {
+        relu(sum)
+    }
+}
+
+/// The end of a product back through relu: the derivative in the activations becomes that in the sums they were made
+/// of, by the activations, which stand where it goes to.
+#[derive(Clone, Copy)]
+pub struct ThroughRelu;
+
+impl<T: Real> End<T> for ThroughRelu {
+    const READS: bool = true;
+    #[inline(always)]
+    fn finish<V: Vector<Scalar = T>>(self, sum: V, before: V) -> V {
+        through_relu(before, sum)
+    }
+}
+
+/// The same through tanh.
+#[derive(Clone, Copy)]
+pub struct ThroughTanh;
+
+impl<T: Real> End<T> for ThroughTanh {
+    const READS: bool = true;
+    #[inline(always)]
+    fn finish<V: Vector<Scalar = T>>(self, sum: V, before: V) -> V {
+        through_tanh(before, sum)
+    }
+}
+
 /// Replaces the first `n` numbers of every row by their activations, and writes the derivatives to the same places of
-/// `slope` where there is one.
+/// `slope` where they are stored.
 pub struct Activate<'a, T> {
     /// Which function.
     pub activation: Activation,
     /// Rows of z, `row` apart.
     pub z: &'a mut [T],
-    /// The derivative's rows, of the same layout.
-    pub slope: Option<&'a mut [T]>,
+    /// The derivative's rows, of the same layout; empty where it is not stored.
+    pub slope: &'a mut [T],
     /// The distance of rows, a multiple of `T::LANES`.
     pub row: usize,
     /// Numbers in a row that count; vectors are processed whole.
@@ -136,25 +204,27 @@ impl<T: Real> Kernel for Activate<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
+        let lanes = T::Vector::<S>::LANES;
         macro_rules! each {
             ($($activation:ident)*) => {
-                match (self.activation, self.slope) {
-                    $((Activation::$activation, Some(slope)) => {
-                        for (z, slope) in self.z.chunks_exact_mut(self.row).zip(slope.chunks_exact_mut(self.row)) {
-                            let z = z.chunks_exact_mut(T::LANES);
-                            let slope = slope.chunks_exact_mut(T::LANES);
-                            for (z, slope) in z.zip(slope).take(self.n.div_ceil(T::LANES)) {
-                                let (f, df) = both(Activation::$activation, T::Vector::<S>::from_slice(z));
+                match self.activation {
+                    // Nothing to do, or done at the product's end.
+                    Activation::Identity | Activation::Relu if self.slope.is_empty() => {}
+                    $(Activation::$activation if self.slope.is_empty() => {
+                        for z in self.z.chunks_exact_mut(self.row) {
+                            for z in z.chunks_exact_mut(lanes).take(self.n.div_ceil(lanes)) {
+                                let (f, _) = both(Activation::$activation, T::Vector::<S>::from_slice(z));
                                 f.copy_to(z);
-                                df.copy_to(slope);
                             }
                         }
                     })*
-                    $((Activation::$activation, None) => {
-                        for z in self.z.chunks_exact_mut(self.row) {
-                            for z in z.chunks_exact_mut(T::LANES).take(self.n.div_ceil(T::LANES)) {
-                                let (f, _) = both(Activation::$activation, T::Vector::<S>::from_slice(z));
+                    $(Activation::$activation => {
+                        for (z, slope) in self.z.chunks_exact_mut(self.row).zip(self.slope.chunks_exact_mut(self.row)) {
+                            let vectors = z.chunks_exact_mut(lanes).zip(slope.chunks_exact_mut(lanes));
+                            for (z, slope) in vectors.take(self.n.div_ceil(lanes)) {
+                                let (f, df) = both(Activation::$activation, T::Vector::<S>::from_slice(z));
                                 f.copy_to(z);
+                                df.copy_to(slope);
                             }
                         }
                     })*
@@ -165,7 +235,7 @@ impl<T: Real> Kernel for Activate<'_, T> {
     }
 }
 
-/// The chain rule through an activation: dx becomes dx·f′(z), row by row.
+/// The chain rule through an activation whose derivative is stored: dx becomes dx·f′(z), row by row.
 pub struct Chain<'a, T> {
     /// The derivative in the activations, then in the sums.
     pub dx: &'a mut [T],
@@ -181,9 +251,10 @@ impl<T: Real> Kernel for Chain<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
+        let lanes = T::Vector::<S>::LANES;
         for (dx, slope) in self.dx.chunks_exact_mut(self.row).zip(self.slope.chunks_exact(self.row)) {
-            let vectors = dx.chunks_exact_mut(T::LANES).zip(slope.chunks_exact(T::LANES));
-            for (dx, slope) in vectors.take(self.n.div_ceil(T::LANES)) {
+            let vectors = dx.chunks_exact_mut(lanes).zip(slope.chunks_exact(lanes));
+            for (dx, slope) in vectors.take(self.n.div_ceil(lanes)) {
                 (T::Vector::<S>::from_slice(dx) * T::Vector::<S>::from_slice(slope)).copy_to(dx);
             }
         }

@@ -1,58 +1,113 @@
 //! A block of rows on its way through the network and back.
 //!
-//! Everything is feature-major, `[feature][row_length]` with samples in lanes; only the derivatives of a layer's sums
-//! are turned once, for the product that needs them sample-major. The buffers are sized once and hold any block of up
-//! to `capacity` rows. Results are the chains of [`crate::gemm`]: they do not depend on which rows share a block.
+//! Everything is feature-major, `[feature][row_length]` with samples in lanes; only what a layer's dW needs
+//! sample-major is turned. The buffers are sized once and hold any block of up to `capacity` rows. Results are the
+//! chains of [`crate::gemm`]: they do not depend on which rows share a block. A block is one kernel: what it consists
+//! of is called at the level it was dispatched to, and up to [`NARROW`] rows by vectors of as many lanes.
 
-use super::activation::{Activate, Chain};
+use super::activation::Activation;
 use super::data::Data;
+use super::layers::{DenseLayer, Lines, Scratch};
 use super::loss::{Loss, LossAndGradient, Predict};
 use super::regularization::Regularizer;
-use super::{Dense, Output, Shape};
+use super::{Output, Shape};
 use crate::error::Result;
-use crate::gemm::{Product, Transpose, padded, row_length};
+use crate::gemm::{Transpose, row_length};
 use crate::parallel::zeros;
 use crate::rows::Rows;
-use crate::simd::{Real, dispatch};
+use crate::simd::{Kernel, Real, Simd, dispatch};
 
 /// The most rows a block has. A batch of more is computed in blocks whose gradients are added in order in `f64`.
 pub const MOST_ROWS: usize = 256;
 
+/// Rows of the blocks of a batch: a batch of up to [`MOST_ROWS`] is one block; of a larger one, blocks are as long as a
+/// small network's values stay in the nearest cache.
+pub fn block_rows<T: Real>(shape: &Shape, batch: usize) -> usize {
+    if batch <= MOST_ROWS {
+        return batch;
+    }
+    const CACHE: usize = 32 * 1024;
+    let bytes = size_of::<T>() * (shape.sizes.iter().sum::<usize>() + shape.n_outputs());
+    let rows = CACHE / bytes / 32 * 32;
+    if rows < 96 { MOST_ROWS } else { rows.min(MOST_ROWS) }
+}
+
+/// Up to so many rows are computed in [`Simd::Narrow`].
+pub const NARROW: usize = 4;
+
 /// Buffers for one block.
 pub struct Block<T> {
-    layers: Vec<Dense>,
+    layers: Vec<DenseLayer>,
     output: Output,
     /// Distance of the features' rows.
     row: usize,
-    /// The inputs of each layer, then the logits; on the way back the derivatives in the sums that made them.
-    values: Vec<Vec<T>>,
-    /// The derivatives of the activations, by hidden layer; empty for prediction.
-    slopes: Vec<Vec<T>>,
+    /// The inputs of each layer and a row of ones, then the logits; on the way back the derivatives in the sums that
+    /// made them.
+    values: Vec<Lines<T>>,
+    /// The derivatives of the activations that store them, by hidden layer; empty for prediction.
+    slopes: Vec<Lines<T>>,
     /// The targets.
     targets: Vec<T>,
-    /// The derivatives of a layer's sums, turned to `[sample][output]`.
-    turned: Vec<T>,
+    /// Of each layer; empty for prediction.
+    scratch: Vec<Scratch<T>>,
     losses: Vec<T>,
     scale: Vec<T>,
 }
 
+/// What a block's buffers are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Predictions and losses.
+    There,
+    /// Gradients.
+    Back,
+    /// Gradients with dropout: derivatives are stored, so that what is dropped is marked in them.
+    BackWithDropout,
+}
+
+/// Rows to learn from or to be judged by, and the parameters to do it with.
+struct Task<'a, T> {
+    loss: Loss,
+    parameters: &'a [T],
+    data: &'a Data<'a>,
+    numbers: &'a [u32],
+    factor: f64,
+}
+
 impl<T: Real> Block<T> {
-    /// Buffers for up to `capacity` rows (at most [`MOST_ROWS`]), with those for the way back if `training`.
-    pub fn new(shape: &Shape, capacity: usize, training: bool) -> Result<Block<T>> {
+    /// Buffers for up to `capacity` rows (at most [`MOST_ROWS`]), with what they are wanted for.
+    pub fn new(shape: &Shape, capacity: usize, way: Way) -> Result<Block<T>> {
+        let training = way != Way::There;
         let row = row_length::<T>(capacity);
-        let values = shape.sizes.iter().map(|width| zeros(width * row)).collect::<Result<_>>()?;
-        let hidden = &shape.sizes[1..shape.sizes.len() - 1];
-        let slopes = if training { hidden } else { &[] };
-        let widest_turned = shape.sizes[1..].iter().map(|width| padded::<T>(*width)).max().unwrap_or(0);
-        let back = usize::from(training);
+        let activations = shape.activations.iter().copied().chain([Activation::Identity]);
+        let layers: Vec<DenseLayer> = shape
+            .layers()
+            .zip(activations)
+            .map(|(place, activation)| DenseLayer::new::<T>(place, activation, capacity))
+            .collect();
+        let mut values = Vec::with_capacity(layers.len() + 1);
+        for layer in &layers {
+            let mut inputs = Lines::new((layer.inputs() + 1) * row)?;
+            inputs[layer.inputs() * row..].fill(T::ONE);
+            values.push(inputs);
+        }
+        values.push(Lines::new(shape.n_outputs() * row)?);
+        let last = layers.len() - 1;
+        let stored = |(l, layer): (usize, &DenseLayer)| {
+            let stored = layer.activation.stores_slope() || way == Way::BackWithDropout;
+            Lines::new(if training && stored && l < last { layer.outputs() * row } else { 0 })
+        };
+        let slopes = layers.iter().enumerate().map(stored).collect::<Result<_>>()?;
+        let scratch = layers.iter().take(if training { layers.len() } else { 0 });
+        let scratch = scratch.map(|layer| layer.scratch(row)).collect::<Result<_>>()?;
         Ok(Block {
-            layers: shape.layers().collect(),
+            layers,
             output: shape.output,
             row,
             values,
-            slopes: slopes.iter().map(|width| zeros(width * row)).collect::<Result<_>>()?,
+            slopes,
             targets: zeros(shape.n_outputs() * row)?,
-            turned: zeros(back * widest_turned * row.min(MOST_ROWS))?,
+            scratch,
             losses: zeros(row)?,
             scale: zeros(row)?,
         })
@@ -64,45 +119,25 @@ impl<T: Real> Block<T> {
     }
 
     /// The logits of the numbered rows, feature-major, in the last of `values`.
-    fn forward(
+    #[inline(always)]
+    fn forward<S: Simd>(
         &mut self,
-        shape: &Shape,
         parameters: &[T],
         x: &Rows,
         numbers: &[u32],
         mut regularizer: Option<&mut Regularizer<T>>,
     ) {
-        let n = numbers.len();
-        x.gather(numbers, &mut self.values[0], self.row);
+        let (row, n, last) = (self.row, numbers.len(), self.layers.len() - 1);
+        x.gather(numbers, &mut self.values[0], row);
         if let Some(regularizer) = &mut regularizer {
-            regularizer.inputs(x, &mut self.values[0], self.row);
+            regularizer.inputs(x, &mut self.values[0], row);
         }
         for (l, layer) in self.layers.iter().enumerate() {
             let (inputs, outputs) = self.values.split_at_mut(l + 1);
-            dispatch(Product {
-                c: &mut outputs[0],
-                c_row: self.row,
-                a: &parameters[layer.weights.clone()],
-                a_row: 1,
-                a_col: layer.outputs,
-                b: &inputs[l],
-                b_row: self.row,
-                start: Some(&parameters[layer.biases.clone()]),
-                m: layer.outputs,
-                n: padded::<T>(n),
-                k: layer.inputs,
-            });
-            if let Some(activation) = shape.activations.get(l) {
-                dispatch(Activate {
-                    activation: *activation,
-                    z: &mut outputs[0],
-                    slope: self.slopes.get_mut(l).map(Vec::as_mut_slice),
-                    row: self.row,
-                    n,
-                });
-                if let (Some(regularizer), Some(slope)) = (&mut regularizer, self.slopes.get_mut(l)) {
-                    regularizer.hidden(l, layer.outputs, &mut outputs[0], slope, self.row, n);
-                }
+            let slope = &mut self.slopes[l];
+            layer.forward::<S, T>(&mut outputs[0], slope, &inputs[l], parameters, row, n);
+            if let (Some(regularizer), true) = (&mut regularizer, l < last) {
+                regularizer.hidden(l, layer.outputs(), &mut outputs[0], slope, row, n);
             }
         }
     }
@@ -117,36 +152,22 @@ impl<T: Real> Block<T> {
         logits: bool,
         out: &mut [T],
     ) {
-        let k = shape.n_outputs();
-        let n = out.len() / k;
-        let mut numbers = [0; MOST_ROWS];
-        for (place, number) in numbers[..n].iter_mut().enumerate() {
-            *number = (first + place) as u32;
-        }
-        self.forward(shape, parameters, x, &numbers[..n], None);
-        let z = self.values.last_mut().expect("a network has at least two sizes");
-        if !logits {
-            dispatch(Predict { output: self.output, z, row: self.row, k, n });
-        }
-        dispatch(Transpose { to: out, to_row: k, from: z, from_row: self.row, rows: k, columns: n });
+        let n = out.len() / shape.n_outputs();
+        dispatch(ForSamples { n, kernel: PredictRows { block: self, parameters, x, first, logits, out } });
     }
 
-    /// The losses of the numbered rows, weighted and added in their order. The logits become
+    /// The losses of the task's rows, weighted and added in their order. The logits become
     /// (dloss/dz)·weight·`factor`; `errors`, where wanted, grows by the weighted [`Block::error`] of each row.
-    #[allow(clippy::too_many_arguments, reason = "the network, what it is judged by, and the rows")]
-    fn losses(
+    #[inline(always)]
+    fn losses<S: Simd>(
         &mut self,
-        shape: &Shape,
-        loss: Loss,
-        parameters: &[T],
-        data: &Data,
-        numbers: &[u32],
-        factor: f64,
+        task: &Task<'_, T>,
         errors: Option<&mut f64>,
         mut regularizer: Option<&mut Regularizer<T>>,
     ) -> f64 {
-        let (n, k) = (numbers.len(), shape.n_outputs());
-        self.forward(shape, parameters, &data.x, numbers, regularizer.as_deref_mut());
+        let Task { loss, parameters, data, numbers, factor } = *task;
+        self.forward::<S>(parameters, &data.x, numbers, regularizer.as_deref_mut());
+        let (n, k) = (numbers.len(), self.layers[self.layers.len() - 1].outputs());
         let mut one_hot = data.gather_targets(loss, k, numbers, &mut self.targets, self.row);
         if let Some(regularizer) = &mut regularizer {
             one_hot = regularizer.targets(data, loss, k, &mut self.targets, self.row, one_hot);
@@ -159,14 +180,18 @@ impl<T: Real> Block<T> {
             *errors +=
                 numbers.iter().enumerate().map(|(s, i)| self.error(s, k) * data.weight(*i)).sum::<f64>();
         }
-        for (s, scale) in self.scale[..n].iter_mut().enumerate() {
-            *scale = T::of(weight(s) * factor);
+        let equal = regularizer.is_none() && data.weights.is_none();
+        if equal {
+            self.scale[..n].fill(T::of(factor));
+        } else {
+            for (s, scale) in self.scale[..n].iter_mut().enumerate() {
+                *scale = T::of(weight(s) * factor);
+            }
         }
-        let z = self.values.last_mut().expect("a network has at least two sizes");
-        dispatch(LossAndGradient {
+        S::call(LossAndGradient {
             loss,
             output: self.output,
-            z,
+            z: &mut self.values[self.layers.len()],
             target: &self.targets,
             one_hot,
             scale: &self.scale,
@@ -175,7 +200,12 @@ impl<T: Real> Block<T> {
             k,
             n,
         });
-        self.losses[..n].iter().enumerate().map(|(s, loss)| loss.f64() * weight(s)).sum()
+        let losses = self.losses[..n].iter();
+        if equal {
+            losses.map(|loss| loss.f64()).sum()
+        } else {
+            losses.enumerate().map(|(s, loss)| loss.f64() * weight(s)).sum()
+        }
     }
 
     /// Σ weight·loss of the numbered rows, and the gradient of `factor` times it. A `regularizer` has begun with these
@@ -183,7 +213,6 @@ impl<T: Real> Block<T> {
     #[allow(clippy::too_many_arguments, reason = "the network, what it is judged by, and the rows")]
     pub fn gradient(
         &mut self,
-        shape: &Shape,
         loss: Loss,
         parameters: &[T],
         data: &Data,
@@ -192,68 +221,11 @@ impl<T: Real> Block<T> {
         gradient: &mut [T],
         regularizer: Option<&mut Regularizer<T>>,
     ) -> f64 {
-        let n = numbers.len();
-        let total = self.losses(shape, loss, parameters, data, numbers, factor, None, regularizer);
-        for (l, layer) in self.layers.iter().enumerate().rev() {
-            let (inputs, outputs) = self.values.split_at_mut(l + 1);
-            let delta = &outputs[0];
-            let turned_row = padded::<T>(layer.outputs);
-            dispatch(Transpose {
-                to: &mut self.turned,
-                to_row: turned_row,
-                from: delta,
-                from_row: self.row,
-                rows: layer.outputs,
-                columns: n,
-            });
-            // dW[i][o] = Σₛ x[i][s]·δ[o][s]
-            dispatch(Product {
-                c: &mut gradient[layer.weights.clone()],
-                c_row: layer.outputs,
-                a: &inputs[l],
-                a_row: self.row,
-                a_col: 1,
-                b: &self.turned,
-                b_row: turned_row,
-                start: None,
-                m: layer.inputs,
-                n: layer.outputs,
-                k: n,
-            });
-            // db[o] = Σₛ 1·δ[o][s]
-            dispatch(Product {
-                c: &mut gradient[layer.biases.clone()],
-                c_row: layer.outputs,
-                a: &[T::ONE],
-                a_row: 0,
-                a_col: 0,
-                b: &self.turned,
-                b_row: turned_row,
-                start: None,
-                m: 1,
-                n: layer.outputs,
-                k: n,
-            });
-            if l == 0 {
-                break;
-            }
-            // dx[i][s] = Σₒ W[i][o]·δ[o][s], into the place of x, which nobody needs any more.
-            dispatch(Product {
-                c: &mut inputs[l],
-                c_row: self.row,
-                a: &parameters[layer.weights.clone()],
-                a_row: layer.outputs,
-                a_col: 1,
-                b: delta,
-                b_row: self.row,
-                start: None,
-                m: layer.inputs,
-                n: padded::<T>(n),
-                k: layer.outputs,
-            });
-            dispatch(Chain { dx: &mut inputs[l], slope: &self.slopes[l - 1], row: self.row, n });
-        }
-        total
+        let task = Task { loss, parameters, data, numbers, factor };
+        dispatch(ForSamples {
+            n: numbers.len(),
+            kernel: Gradient { block: self, task, gradient, regularizer },
+        })
     }
 
     /// How wrong the prediction of a sample is, by its logits: 1 where another class is the likeliest (softmax), the
@@ -274,16 +246,98 @@ impl<T: Real> Block<T> {
     }
 
     /// Σ weight·loss, Σ weight·[`Block::error`] and Σ weight of the numbered rows.
-    pub fn evaluate(
-        &mut self,
-        shape: &Shape,
-        loss: Loss,
-        parameters: &[T],
-        data: &Data,
-        numbers: &[u32],
-    ) -> [f64; 3] {
+    pub fn evaluate(&mut self, loss: Loss, parameters: &[T], data: &Data, numbers: &[u32]) -> [f64; 3] {
+        let task = Task { loss, parameters, data, numbers, factor: 1.0 };
+        dispatch(ForSamples { n: numbers.len(), kernel: Evaluate { block: self, task } })
+    }
+}
+
+/// A kernel over `n` samples, narrow where they are few.
+struct ForSamples<K> {
+    n: usize,
+    kernel: K,
+}
+
+impl<K: Kernel> Kernel for ForSamples<K> {
+    type Output = K::Output;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> K::Output {
+        if self.n <= NARROW { S::Narrow::call(self.kernel) } else { S::call(self.kernel) }
+    }
+}
+
+/// See [`Block::predict`].
+struct PredictRows<'a, T> {
+    block: &'a mut Block<T>,
+    parameters: &'a [T],
+    x: &'a Rows<'a>,
+    first: usize,
+    logits: bool,
+    out: &'a mut [T],
+}
+
+impl<T: Real> Kernel for PredictRows<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let PredictRows { block, parameters, x, first, logits, out } = self;
+        let (row, last) = (block.row, block.layers.len());
+        let k = block.layers[last - 1].outputs();
+        let n = out.len() / k;
+        let mut numbers = [0; MOST_ROWS];
+        for (place, number) in numbers[..n].iter_mut().enumerate() {
+            *number = (first + place) as u32;
+        }
+        block.forward::<S>(parameters, x, &numbers[..n], None);
+        let z = &mut block.values[last][..];
+        if !logits {
+            S::call(Predict { output: block.output, z, row, k, n });
+        }
+        S::call(Transpose { to: out, to_row: k, from: z, from_row: row, rows: k, columns: n });
+    }
+}
+
+/// See [`Block::evaluate`].
+struct Evaluate<'a, T> {
+    block: &'a mut Block<T>,
+    task: Task<'a, T>,
+}
+
+impl<T: Real> Kernel for Evaluate<'_, T> {
+    type Output = [f64; 3];
+    #[inline(always)]
+    fn run<S: Simd>(self) -> [f64; 3] {
         let mut errors = 0.0;
-        let total = self.losses(shape, loss, parameters, data, numbers, 1.0, Some(&mut errors), None);
-        [total, errors, data.weight_of(numbers)]
+        let total = self.block.losses::<S>(&self.task, Some(&mut errors), None);
+        [total, errors, self.task.data.weight_of(self.task.numbers)]
+    }
+}
+
+/// See [`Block::gradient`].
+struct Gradient<'a, T> {
+    block: &'a mut Block<T>,
+    task: Task<'a, T>,
+    gradient: &'a mut [T],
+    regularizer: Option<&'a mut Regularizer<T>>,
+}
+
+impl<T: Real> Kernel for Gradient<'_, T> {
+    type Output = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> f64 {
+        let Gradient { block, task, gradient, regularizer } = self;
+        let total = block.losses::<S>(&task, None, regularizer);
+        let (row, n) = (block.row, task.numbers.len());
+        let Block { layers, values, slopes, scratch, .. } = block;
+        for (l, layer) in layers.iter().enumerate().rev() {
+            let (inputs, outputs) = values.split_at_mut(l + 1);
+            let (x, delta) = (&mut inputs[l][..], &outputs[0][..]);
+            layer.backward::<S, T>(gradient, delta, x, &mut scratch[l], row, n);
+            if l > 0 {
+                let (before, slope) = (layers[l - 1].activation, &slopes[l - 1]);
+                layer.backward_to_inputs::<S, T>(x, delta, task.parameters, before, slope, row, n);
+            }
+        }
+        total
     }
 }

@@ -118,7 +118,8 @@ impl<T: Real> Kernel for Predict<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
-        for s in (0..self.n).step_by(T::LANES) {
+        let mut s = 0;
+        while s < self.n {
             match self.output {
                 Output::Identity => {}
                 Output::Sigmoid => {
@@ -137,6 +138,7 @@ impl<T: Real> Kernel for Predict<'_, T> {
                     softmax::<S, T>(self.z, self.row, self.k, s);
                 }
             }
+            s += T::Vector::<S>::LANES;
         }
     }
 }
@@ -191,7 +193,8 @@ impl<T: Real> Kernel for LossAndGradient<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(mut self) {
-        for s in (0..self.n).step_by(T::LANES) {
+        let mut s = 0;
+        while s < self.n {
             let loss = match self.loss {
                 Loss::Kl | Loss::CrossEntropy => self.divergence::<S>(s),
                 Loss::GaussianNll => self.gaussian::<S>(s),
@@ -199,6 +202,7 @@ impl<T: Real> Kernel for LossAndGradient<'_, T> {
                 _ => self.each_output::<S>(s),
             };
             loss.copy_to(&mut self.losses[s..]);
+            s += T::Vector::<S>::LANES;
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod activation;
 pub mod block;
 pub mod data;
 pub mod dropout;
+pub mod layers;
 pub mod loss;
 pub mod mixup;
 pub mod norm;

@@ -95,20 +95,26 @@ impl Optimizer {
         let learning_rate = self.rate(state, total_steps);
         let weight_decay = self.weight_decay.at(state.steps, total_steps);
         state.steps += 1;
+        let mut update = |range: Range<usize>, shrink: f64, l2: f64| {
+            dispatch(Update {
+                rule: self.rule,
+                learning_rate,
+                powers: state.powers,
+                shrink,
+                l2,
+                gradient: &gradient[range.clone()],
+                parameters: &mut parameters[range.clone()],
+                first: part(&mut state.first, range.clone()),
+                second: part(&mut state.second, range),
+            });
+        };
+        let shrink = 1.0 - learning_rate * weight_decay;
+        if shrink == 1.0 && l2 == 0.0 {
+            return update(0..gradient.len(), 1.0, 0.0);
+        }
         for layer in shape.layers() {
-            for (range, is_weight) in [(layer.weights, true), (layer.biases, false)] {
-                dispatch(Update {
-                    rule: self.rule,
-                    learning_rate,
-                    powers: state.powers,
-                    shrink: if is_weight { 1.0 - learning_rate * weight_decay } else { 1.0 },
-                    l2: if is_weight { l2 } else { 0.0 },
-                    gradient: &gradient[range.clone()],
-                    parameters: &mut parameters[range.clone()],
-                    first: part(&mut state.first, range.clone()),
-                    second: part(&mut state.second, range),
-                });
-            }
+            update(layer.weights, shrink, l2);
+            update(layer.biases, 1.0, 0.0);
         }
     }
 }
@@ -117,6 +123,9 @@ impl Optimizer {
 fn part<T>(state: &mut [T], range: Range<usize>) -> &mut [T] {
     if state.is_empty() { state } else { &mut state[range] }
 }
+
+/// Up to so many parameters are updated in [`Simd::Narrow`].
+const FEW: usize = 64;
 
 struct Update<'a, T> {
     rule: Rule,
@@ -134,6 +143,11 @@ impl<T: Real> Kernel for Update<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(mut self) {
+        // What narrow vectors have stored is read by narrow vectors: wider ones would have to wait until it is in the
+        // cache, which takes longer than a step of so few parameters.
+        if self.parameters.len() <= FEW && T::Vector::<S>::LANES > T::Vector::<S::Narrow>::LANES {
+            return S::Narrow::call(self);
+        }
         match self.rule {
             Rule::Sgd { .. } if self.first.is_empty() => self.plain::<S>(),
             Rule::Sgd { momentum, nesterov } => self.momentum::<S>(momentum, nesterov),
@@ -142,40 +156,68 @@ impl<T: Real> Kernel for Update<'_, T> {
     }
 }
 
+/// `$body` for every whole vector of the parameters, and once more for what is left: `$n` lanes from `$i` on.
+macro_rules! each_vector {
+    ($update:ident, $S:ident, |$i:ident, $n:ident| $body:block) => {{
+        let lanes = T::Vector::<$S>::LANES;
+        let mut $i = 0;
+        while $i + lanes <= $update.parameters.len() {
+            let $n = lanes;
+            $body
+            $i += lanes;
+        }
+        if $i < $update.parameters.len() {
+            let $n = $update.parameters.len() - $i;
+            $body
+        }
+    }};
+}
+
 impl<T: Real> Update<'_, T> {
     #[inline(always)]
-    fn load<S: Simd>(from: &[T], i: usize) -> T::Vector<S> {
-        T::Vector::<S>::from_partial(&from[i..], T::ZERO)
+    fn load<S: Simd>(from: &[T], i: usize, n: usize) -> T::Vector<S> {
+        let from = &from[i..i + n];
+        if n == T::Vector::<S>::LANES {
+            T::Vector::<S>::from_slice(from)
+        } else {
+            T::Vector::<S>::from_first(from)
+        }
+    }
+
+    #[inline(always)]
+    fn store<S: Simd>(v: T::Vector<S>, to: &mut [T], i: usize, n: usize) {
+        let to = &mut to[i..i + n];
+        if n == T::Vector::<S>::LANES { v.copy_to(to) } else { v.copy_to_partial(to) }
     }
 
     /// (g + l2·p, p·(1 − lr·weight_decay))
     #[inline(always)]
-    fn gradient_and_parameter<S: Simd>(&self, i: usize) -> (T::Vector<S>, T::Vector<S>) {
-        let p = Self::load::<S>(self.parameters, i);
-        let g = constant::<T::Vector<S>>(self.l2).mul_add(p, Self::load::<S>(self.gradient, i));
+    fn gradient_and_parameter<S: Simd>(&self, i: usize, n: usize) -> (T::Vector<S>, T::Vector<S>) {
+        let p = Self::load::<S>(self.parameters, i, n);
+        let g = constant::<T::Vector<S>>(self.l2).mul_add(p, Self::load::<S>(self.gradient, i, n));
         (g, p * constant(self.shrink))
     }
 
     #[inline(always)]
     fn plain<S: Simd>(&mut self) {
         let lr = constant::<T::Vector<S>>(-self.learning_rate);
-        for i in (0..self.parameters.len()).step_by(T::LANES) {
-            let (g, p) = self.gradient_and_parameter::<S>(i);
-            lr.mul_add(g, p).copy_to_partial(&mut self.parameters[i..]);
-        }
+        each_vector!(self, S, |i, n| {
+            let (g, p) = self.gradient_and_parameter::<S>(i, n);
+            Self::store::<S>(lr.mul_add(g, p), self.parameters, i, n);
+        });
     }
 
     #[inline(always)]
     fn momentum<S: Simd>(&mut self, momentum: f64, nesterov: bool) {
         let lr = constant::<T::Vector<S>>(-self.learning_rate);
         let mu = constant::<T::Vector<S>>(momentum);
-        for i in (0..self.parameters.len()).step_by(T::LANES) {
-            let (g, p) = self.gradient_and_parameter::<S>(i);
-            let v = mu.mul_add(Self::load::<S>(self.first, i), lr * g);
-            v.copy_to_partial(&mut self.first[i..]);
+        each_vector!(self, S, |i, n| {
+            let (g, p) = self.gradient_and_parameter::<S>(i, n);
+            let v = mu.mul_add(Self::load::<S>(self.first, i, n), lr * g);
+            Self::store::<S>(v, self.first, i, n);
             let step = if nesterov { mu.mul_add(v, lr * g) } else { v };
-            (p + step).copy_to_partial(&mut self.parameters[i..]);
-        }
+            Self::store::<S>(p + step, self.parameters, i, n);
+        });
     }
 
     #[inline(always)]
@@ -185,14 +227,14 @@ impl<T: Real> Update<'_, T> {
         let lr = constant::<T::Vector<S>>(-self.learning_rate / (1.0 - self.powers[0]));
         let correct_v = constant::<T::Vector<S>>(1.0 / (1.0 - self.powers[1]));
         let epsilon = constant::<T::Vector<S>>(epsilon);
-        for i in (0..self.parameters.len()).step_by(T::LANES) {
-            let (g, p) = self.gradient_and_parameter::<S>(i);
-            let m = keep_m.mul_add(Self::load::<S>(self.first, i), new_m * g);
-            let v = keep_v.mul_add(Self::load::<S>(self.second, i), new_v * (g * g));
-            m.copy_to_partial(&mut self.first[i..]);
-            v.copy_to_partial(&mut self.second[i..]);
+        each_vector!(self, S, |i, n| {
+            let (g, p) = self.gradient_and_parameter::<S>(i, n);
+            let m = keep_m.mul_add(Self::load::<S>(self.first, i, n), new_m * g);
+            let v = keep_v.mul_add(Self::load::<S>(self.second, i, n), new_v * (g * g));
+            Self::store::<S>(m, self.first, i, n);
+            Self::store::<S>(v, self.second, i, n);
             let step = (lr * m) / ((v * correct_v).sqrt() + epsilon);
-            (p + step).copy_to_partial(&mut self.parameters[i..]);
-        }
+            Self::store::<S>(p + step, self.parameters, i, n);
+        });
     }
 }

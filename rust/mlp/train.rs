@@ -1,11 +1,11 @@
 //! Training: the only loop over steps and epochs.
 //!
 //! [`Trainer::step`] and [`Trainer::epoch`] are what [`fit`] is made of, so that `fit` equals so many epochs bit for
-//! bit. A batch of more than [`MOST_ROWS`] rows is computed in blocks, by as many threads as pay; their gradients are
-//! added in the blocks' order, so no bit depends on the number of threads.
+//! bit. A batch of more than [`MOST_ROWS`] rows is computed in blocks, by as many threads as pay; the gradients of a group
+//! of blocks are added in order, then those of the groups, so no bit depends on the number of threads.
 
 use super::Shape;
-use super::block::{Block, MOST_ROWS};
+use super::block::{Block, MOST_ROWS, Way, block_rows};
 use super::data::Data;
 use super::loss::Loss;
 use super::norm::{self, Squares};
@@ -14,7 +14,7 @@ use super::regularization::{Draw, Regularization, Regularizer};
 use crate::error::{Error, Result};
 use crate::parallel::{self, Team, zeros};
 use crate::random::{Purpose, Seed, Stream};
-use crate::simd::Real;
+use crate::simd::{Kernel, Real, Simd, Vector, dispatch};
 use std::sync::MutexGuard;
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Instant;
@@ -85,26 +85,72 @@ struct Batch<'a> {
     draw: Draw,
     /// Losses are multiplied by this before their gradient is taken.
     factor: f64,
+    /// Rows of a block.
+    rows: usize,
 }
 
-/// One member's buffers, and the gradient of its latest block.
+impl Batch<'_> {
+    /// How many groups of blocks there are.
+    fn groups(&self) -> usize {
+        groups(self.numbers.len(), self.rows)
+    }
+}
+
+/// Blocks that a member computes in a round, of a batch with so many: enough to outweigh the signal for it, but groups
+/// for eight members where there are as many blocks.
+fn group(blocks: usize) -> usize {
+    blocks.div_ceil(8).min(8)
+}
+
+/// How many groups of blocks of `rows` rows a batch of `n` rows has.
+fn groups(n: usize, rows: usize) -> usize {
+    let blocks = n.div_ceil(rows);
+    blocks.div_ceil(group(blocks))
+}
+
+/// Adds `part` to `totals`.
+struct Accumulate<'a, T> {
+    totals: &'a mut [f64],
+    part: &'a [T],
+}
+
+impl<T: Real> Kernel for Accumulate<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for (totals, part) in self.totals.chunks_mut(T::LANES).zip(self.part.chunks(T::LANES)) {
+            let (low, high) = totals.split_at_mut(totals.len().min(f64::LANES));
+            let mut sums = [S::F64::from_first(low), S::F64::from_first(high)];
+            T::accumulate::<S>(T::Vector::<S>::from_first(part), &mut sums);
+            sums[0].copy_to_partial(low);
+            sums[1].copy_to_partial(high);
+        }
+    }
+}
+
+/// One member's buffers, and the gradient of its latest block or group of blocks.
 pub struct Worker<T> {
     block: Block<T>,
     regularizer: Option<Regularizer<T>>,
     partners: Vec<u32>,
     gradient: Vec<T>,
+    /// The gradient of a group.
+    totals: Vec<f64>,
     loss: f64,
 }
 
 impl<T: Real> Worker<T> {
-    /// Buffers for blocks of up to `capacity` rows (at most [`MOST_ROWS`]).
+    /// Buffers for batches of up to `capacity` rows, or for the blocks of larger ones.
     pub fn new(shape: &Shape, regularization: &Regularization, capacity: usize) -> Result<Worker<T>> {
         let n_parameters = shape.n_parameters().unwrap_or(usize::MAX);
+        let rows = capacity.min(MOST_ROWS);
+        let way = if regularization.dropout.value == 0.0 { Way::Back } else { Way::BackWithDropout };
         Ok(Worker {
-            block: Block::new(shape, capacity, true)?,
-            regularizer: Regularizer::new(shape, regularization, capacity)?,
+            block: Block::new(shape, rows, way)?,
+            regularizer: Regularizer::new(shape, regularization, rows)?,
             partners: Vec::new(),
             gradient: zeros(n_parameters)?,
+            totals: zeros(if capacity > MOST_ROWS { n_parameters } else { 0 })?,
             loss: 0.0,
         })
     }
@@ -115,24 +161,29 @@ impl<T: Real> Worker<T> {
     }
 
     /// Σ weight·loss of a block of the batch, and in `self.gradient` the gradient of the batch's factor times it.
-    fn compute(
-        &mut self,
-        shape: &Shape,
-        loss: Loss,
-        parameters: &[T],
-        data: &Data,
-        batch: &Batch,
-        number: usize,
-    ) {
-        let first = number * MOST_ROWS;
-        let rows = first..batch.numbers.len().min(first + MOST_ROWS);
+    fn compute(&mut self, loss: Loss, parameters: &[T], data: &Data, batch: &Batch, number: usize) {
+        let first = number * batch.rows;
+        let rows = first..batch.numbers.len().min(first + batch.rows);
         let numbers = &batch.numbers[rows.clone()];
         if let Some(regularizer) = &mut self.regularizer {
             regularizer.begin(batch.draw, first, data, numbers, batch.partners.get(rows).unwrap_or_default());
         }
         let (gradient, regularizer) = (&mut self.gradient, self.regularizer.as_mut());
-        self.loss =
-            self.block.gradient(shape, loss, parameters, data, numbers, batch.factor, gradient, regularizer);
+        self.loss = self.block.gradient(loss, parameters, data, numbers, batch.factor, gradient, regularizer);
+    }
+
+    /// The same of a group of blocks, the gradient in `self.totals`.
+    fn compute_group(&mut self, loss: Loss, parameters: &[T], data: &Data, batch: &Batch, number: usize) {
+        let mut total = 0.0;
+        self.totals.fill(0.0);
+        let blocks = batch.numbers.len().div_ceil(batch.rows);
+        let group = group(blocks);
+        for block in number * group..blocks.min((number + 1) * group) {
+            self.compute(loss, parameters, data, batch, block);
+            total += self.loss;
+            dispatch(Accumulate { totals: &mut self.totals, part: &self.gradient });
+        }
+        self.loss = total;
     }
 
     /// A step on one block: see [`Trainer::step`].
@@ -154,8 +205,8 @@ impl<T: Real> Worker<T> {
         let penalty = settings.penalty(shape, parameters);
         let mut partners = std::mem::take(&mut self.partners);
         let draw = settings.draw(memory, numbers, &mut partners);
-        let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight };
-        self.compute(shape, settings.loss, parameters, data, &batch, 0);
+        let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight, rows: numbers.len() };
+        self.compute(settings.loss, parameters, data, &batch, 0);
         self.partners = partners;
         settings.descend(shape, memory, weight, &mut self.gradient, parameters, record);
         [self.loss, weight, penalty]
@@ -195,19 +246,19 @@ impl Settings {
     }
 }
 
-/// What the team computes in a round: member m has block `first + m` of the batch.
+/// What the team computes in a round: member m has group `first + m` of the batch's blocks.
 struct Job<T> {
     parameters: Vec<T>,
     numbers: Vec<u32>,
     partners: Vec<u32>,
     draw: Draw,
     factor: f64,
+    rows: usize,
     first: usize,
 }
 
 /// What the members of a team share.
 struct Shared<'a, T> {
-    shape: &'a Shape,
     loss: Loss,
     data: &'a Data<'a>,
     workers: Vec<Mutex<Worker<T>>>,
@@ -220,18 +271,18 @@ impl<T: Real> Shared<'_, T> {
         self.workers[member].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn compute(&self, worker: &mut Worker<T>, parameters: &[T], batch: &Batch, number: usize) {
-        worker.compute(self.shape, self.loss, parameters, self.data, batch, number);
+    fn compute_group(&self, member: usize, parameters: &[T], batch: &Batch, number: usize) {
+        self.worker(member).compute_group(self.loss, parameters, self.data, batch, number);
     }
 
     /// The work of a member in a round.
     fn work(&self, member: usize) {
         let job = self.job.read().unwrap_or_else(PoisonError::into_inner);
-        let Job { numbers, partners, draw, factor, .. } = &*job;
+        let Job { numbers, partners, draw, factor, rows, .. } = &*job;
+        let batch = Batch { numbers, partners, draw: *draw, factor: *factor, rows: *rows };
         let number = job.first + member;
-        if number * MOST_ROWS < numbers.len() {
-            let batch = Batch { numbers, partners, draw: *draw, factor: *factor };
-            self.compute(&mut self.worker(member), &job.parameters, &batch, number);
+        if number < batch.groups() {
+            self.compute_group(member, &job.parameters, &batch, number);
         }
     }
 }
@@ -275,18 +326,17 @@ pub fn with_trainer<T: Real, R>(
 ) -> Result<R> {
     let n_parameters = shape.n_parameters().unwrap_or(usize::MAX);
     let batch = settings.batch_size.min(data.len());
-    let blocks = batch.div_ceil(MOST_ROWS);
+    let groups = groups(batch, block_rows::<T>(shape, batch));
     let step = NANOSECONDS * work_per_row(shape) * batch as f64;
     let whole_run = NANOSECONDS * work_per_row(shape) * data.len() as f64 * epochs as f64;
     let n = parallel::threads(
         settings.n_threads,
-        blocks,
+        groups,
         if step < SHORTEST_SHARED_STEP { 0.0 } else { whole_run },
     );
     let regularization = &settings.regularization;
-    let worker = |_| Ok(Mutex::new(Worker::new(shape, regularization, batch.min(MOST_ROWS))?));
+    let worker = |_| Ok(Mutex::new(Worker::new(shape, regularization, batch)?));
     let shared = Shared {
-        shape,
         loss: settings.loss,
         data,
         workers: (0..n).map(worker).collect::<Result<_>>()?,
@@ -296,11 +346,12 @@ pub fn with_trainer<T: Real, R>(
             partners: Vec::new(),
             draw: Draw::none(),
             factor: 0.0,
+            rows: 0,
             first: 0,
         }),
     };
-    let totals = zeros(if blocks > 1 { n_parameters } else { 0 })?;
-    let mixed = blocks > 1 && regularization.mixup_alpha > 0.0;
+    let totals = zeros(if batch > MOST_ROWS { n_parameters } else { 0 })?;
+    let mixed = batch > MOST_ROWS && regularization.mixup_alpha > 0.0;
     let (order, partners) = (zeros(data.len())?, zeros(if mixed { batch } else { 0 })?);
     let record = settings.record_gradient_norm.then(|| Squares::new(shape.sizes.len() - 1));
     parallel::with_team(n, &|member| shared.work(member), |team| {
@@ -326,7 +377,8 @@ impl<T: Real> Trainer<'_, '_, T> {
         let penalty = self.settings.penalty(self.shape, parameters);
         let mut partners = std::mem::take(&mut self.partners);
         let draw = self.settings.draw(memory, numbers, &mut partners);
-        let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight };
+        let rows = block_rows::<T>(self.shape, numbers.len());
+        let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight, rows };
         let loss = self.blocks(parameters, &batch);
         self.partners = partners;
         let (loss, gradient) = (loss?, &mut self.shared.worker(0).gradient);
@@ -355,13 +407,13 @@ impl<T: Real> Trainer<'_, '_, T> {
             job.numbers.extend_from_slice(batch.numbers);
             job.partners.clear();
             job.partners.extend_from_slice(batch.partners);
-            (job.draw, job.factor) = (batch.draw, batch.factor);
+            (job.draw, job.factor, job.rows) = (batch.draw, batch.factor, batch.rows);
         }
         let mut loss = 0.0;
-        let blocks = batch.numbers.len().div_ceil(MOST_ROWS);
+        let groups = batch.groups();
         let mut first = 0;
         self.totals.fill(0.0);
-        while first < blocks {
+        while first < groups {
             if (self.interrupt)() {
                 return None;
             }
@@ -369,14 +421,12 @@ impl<T: Real> Trainer<'_, '_, T> {
                 shared.job.write().unwrap_or_else(PoisonError::into_inner).first = first;
                 self.team.run();
             } else {
-                shared.compute(&mut shared.worker(0), parameters, batch, first);
+                shared.compute_group(0, parameters, batch, first);
             }
-            for member in 0..members.min(blocks - first) {
+            for member in 0..members.min(groups - first) {
                 let worker = shared.worker(member);
                 loss += worker.loss;
-                for (total, part) in self.totals.iter_mut().zip(&worker.gradient) {
-                    *total += part.f64();
-                }
+                dispatch(Accumulate { totals: &mut self.totals, part: &worker.totals });
             }
             first += members;
         }
@@ -432,20 +482,22 @@ pub fn gradient<T: Real>(
     settings: &Settings,
     parameters: &[T],
     data: &Data,
+    interrupt: Interrupt,
     out: &mut [T],
 ) -> Result<f64> {
     let regularization = Regularization::none();
     let settings = &Settings { batch_size: data.len(), regularization, ..settings.clone() };
-    with_trainer(shape, settings, data, 1, &|| false, |trainer| {
+    with_trainer(shape, settings, data, 1, interrupt, |trainer| {
         let numbers = trainer.all_numbers();
         let weight = data.weight_of(&numbers);
-        let batch = Batch { numbers: &numbers, partners: &[], draw: Draw::none(), factor: 1.0 / weight };
+        let (rows, factor) = (block_rows::<T>(shape, numbers.len()), 1.0 / weight);
+        let batch = Batch { numbers: &numbers, partners: &[], draw: Draw::none(), factor, rows };
         let several = (numbers.len() > MOST_ROWS).then(|| trainer.blocks(parameters, &batch));
         let worker = &mut *trainer.shared.worker(0);
         let loss = match several {
-            Some(loss) => loss.unwrap_or(f64::NAN),
+            Some(loss) => loss.ok_or(Error::Interrupted)?,
             None => {
-                trainer.shared.compute(worker, parameters, &batch, 0);
+                worker.compute(settings.loss, parameters, data, &batch, 0);
                 worker.loss
             }
         };
@@ -472,13 +524,13 @@ pub fn evaluate<T: Real>(
     let time = NANOSECONDS * work_per_row(shape) * n as f64 / 3.0;
     let threads = parallel::threads(n_threads, parts.len(), time);
     let work = |(chunk, part): (usize, &mut Result<[f64; 3]>)| {
-        *part = Block::new(shape, n.min(MOST_ROWS), false).map(|mut block| {
+        *part = Block::new(shape, n.min(MOST_ROWS), Way::There).map(|mut block| {
             let mut numbers = [0; MOST_ROWS];
             let mut sums = [0.0; 3];
             for first in (chunk * CHUNK..n.min((chunk + 1) * CHUNK)).step_by(MOST_ROWS) {
                 let numbers = &mut numbers[..MOST_ROWS.min(n - first)];
                 numbers.iter_mut().enumerate().for_each(|(s, number)| *number = data.number(first + s));
-                let more = block.evaluate(shape, loss, parameters, data, numbers);
+                let more = block.evaluate(loss, parameters, data, numbers);
                 sums = std::array::from_fn(|i| sums[i] + more[i]);
             }
             sums
@@ -502,22 +554,28 @@ pub fn predict<T: Real>(
     x: &crate::rows::Rows,
     logits: bool,
     n_threads: Option<usize>,
+    interrupt: Interrupt,
     out: &mut [T],
 ) -> Result<()> {
     let (n, k) = (x.n_rows(), shape.n_outputs());
+    if n <= MOST_ROWS {
+        Block::new(shape, n, Way::There)?.predict(shape, parameters, x, 0, logits, out);
+        return Ok(());
+    }
     let failure = Mutex::new(Ok(()));
     let threads =
         parallel::threads(n_threads, n.div_ceil(CHUNK), NANOSECONDS * work_per_row(shape) * n as f64 / 3.0);
-    parallel::for_each(threads, out.chunks_mut(CHUNK * k).enumerate(), |(chunk, out)| {
-        match Block::new(shape, n.min(MOST_ROWS), false) {
-            Ok(mut block) => {
-                for (i, out) in out.chunks_mut(MOST_ROWS * k).enumerate() {
-                    block.predict(shape, parameters, x, chunk * CHUNK + i * MOST_ROWS, logits, out);
-                }
+    let work = |(chunk, out): (usize, &mut [T])| match Block::new(shape, MOST_ROWS, Way::There) {
+        Ok(mut block) => {
+            for (i, out) in out.chunks_mut(MOST_ROWS * k).enumerate() {
+                block.predict(shape, parameters, x, chunk * CHUNK + i * MOST_ROWS, logits, out);
             }
-            Err(error) => *failure.lock().unwrap_or_else(PoisonError::into_inner) = Err(error),
         }
-    });
+        Err(error) => *failure.lock().unwrap_or_else(PoisonError::into_inner) = Err(error),
+    };
+    if parallel::for_each_until(threads, out.chunks_mut(CHUNK * k).enumerate(), work, interrupt) {
+        return Err(Error::Interrupted);
+    }
     failure.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 

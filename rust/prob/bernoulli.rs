@@ -13,13 +13,15 @@
 //! named by the draw's position, so a draw depends on its own p alone.
 
 use super::Spread;
+use super::digits::{Fraction, Named, Successive, Ties};
+use super::sink::{Numbers, Packed, Pattern, Sink};
 use crate::math::{constant, scalar, sigmoid};
 use crate::parallel;
 use crate::random::{Generator, Purpose, Seed, Stream};
-use crate::simd::{Kernel, Lanes, Mask, Real, Simd, Vector, Words, dispatch};
+use crate::simd::{Kernel, Mask, Real, Simd, Vector, Words, dispatch};
 
 /// Draws in a group.
-const GROUP: usize = 512;
+pub const GROUP: usize = 512;
 /// Draws in a block: a multiple of what [`BATCH`] groups have, and long enough that its two keys cost little.
 pub const BLOCK: u64 = 1 << 17;
 /// Groups between two looks at the ties: a word of 64 flags, one for each word of 64 draws.
@@ -37,90 +39,6 @@ impl<W: Words> Bits<W> for Generator<W> {
     #[inline(always)]
     fn next(&mut self) -> W {
         Generator::next(self)
-    }
-}
-
-/// Where ties get theirs from.
-pub trait Ties {
-    /// Word number `part` of the tie of the draw at `position`; parts are asked for in order.
-    fn word(&mut self, position: u64, part: u64) -> u64;
-}
-
-/// A block's ties one after the other.
-struct Successive {
-    stream: Stream,
-    block: u64,
-    generator: Option<Generator<Lanes<u64, 8>>>,
-    words: [u64; 8],
-    used: usize,
-}
-
-impl Ties for Successive {
-    fn word(&mut self, _position: u64, _part: u64) -> u64 {
-        if self.used == 8 {
-            let generator = self.generator.get_or_insert_with(|| Generator::new(&self.stream, self.block));
-            (self.words, self.used) = (Generator::next(generator).to_array(), 0);
-        }
-        self.used += 1;
-        self.words[self.used - 1]
-    }
-}
-
-/// Each draw's ties for itself.
-struct Named {
-    stream: Stream,
-}
-
-impl Ties for Named {
-    fn word(&mut self, position: u64, part: u64) -> u64 {
-        self.stream.named(position, part / 4)[(part % 4) as usize]
-    }
-}
-
-/// A probability as a binary fraction: mantissa·2^−places, the mantissa odd (or 0).
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Fraction {
-    mantissa: u64,
-    places: u32,
-}
-
-impl Fraction {
-    /// Of 0 ≤ p ≤ 1.
-    fn of(p: f64) -> Fraction {
-        let bits = p.to_bits();
-        let exponent = (bits >> 52) as u32 & 0x7ff;
-        let fraction = bits & ((1 << 52) - 1);
-        let mantissa = if exponent == 0 { fraction } else { fraction | 1 << 52 };
-        if mantissa == 0 {
-            return Fraction { mantissa: 0, places: 0 };
-        }
-        let zeros = mantissa.trailing_zeros();
-        Fraction { mantissa: mantissa >> zeros, places: 1075 - exponent.max(1) - zeros }
-    }
-
-    /// The 64 digits after the first `before`.
-    fn digits(self, before: u32) -> u64 {
-        let shift = i64::from(before) + 64 - i64::from(self.places);
-        match shift {
-            64.. => 0,
-            0..64 => self.mantissa << shift,
-            -63..0 => self.mantissa >> -shift,
-            _ => 0,
-        }
-    }
-
-    /// Whether U < p where their first `before` digits agree.
-    fn settle(self, before: u32, position: u64, ties: &mut impl Ties) -> bool {
-        let (mut before, mut part) = (before, 0);
-        while before < self.places {
-            let (word, digits) = (ties.word(position, part), self.digits(before));
-            if word != digits {
-                return word < digits;
-            }
-            before += 64;
-            part += 1;
-        }
-        false
     }
 }
 
@@ -350,88 +268,6 @@ fn words(bytes: &[u8; 64]) -> Group {
     words
 }
 
-/// Where draws go.
-trait Sink {
-    /// The draws `from..to` of a group come next.
-    fn put<S: Simd>(&mut self, group: S::U64, from: usize, to: usize);
-}
-
-/// Bytes of 0 and 1 as numbers of any type: `one` for 1, 0 for 0.
-struct Numbers<'a, E> {
-    out: &'a mut [E],
-    one: E,
-    done: usize,
-}
-
-/// A type of unsigned words as wide as the numbers that are drawn.
-pub trait Pattern: Copy + Send + Sync + From<u8> + std::ops::Mul<Output = Self> + 'static {
-    /// The same slice if these are bytes.
-    fn bytes(out: &mut [Self]) -> Option<&mut [u8]>;
-}
-
-impl Pattern for u8 {
-    #[inline(always)]
-    fn bytes(out: &mut [u8]) -> Option<&mut [u8]> {
-        Some(out)
-    }
-}
-
-macro_rules! patterns {
-    ($($t:ty)*) => {$(
-        impl Pattern for $t {
-            #[inline(always)]
-            fn bytes(_out: &mut [$t]) -> Option<&mut [u8]> {
-                None
-            }
-        }
-    )*};
-}
-patterns!(u16 u32 u64);
-
-impl<E: Pattern> Sink for Numbers<'_, E> {
-    #[inline(always)]
-    fn put<S: Simd>(&mut self, group: S::U64, from: usize, to: usize) {
-        let out = &mut self.out[self.done..self.done + (to - from)];
-        self.done += to - from;
-        if let Some(Ok(whole)) = E::bytes(out).map(<&mut [u8; GROUP]>::try_from) {
-            return group.spread_bits(whole);
-        }
-        let mut spread = [0; GROUP];
-        group.spread_bits(&mut spread);
-        for (to, bit) in out.iter_mut().zip(&spread[from..to]) {
-            *to = E::from(*bit) * self.one;
-        }
-    }
-}
-
-/// Bits in the order of `np.packbits`.
-struct Packed<'a> {
-    /// Zeros at first.
-    out: &'a mut [u8],
-    done: usize,
-}
-
-impl Sink for Packed<'_> {
-    #[inline(always)]
-    fn put<S: Simd>(&mut self, group: S::U64, from: usize, to: usize) {
-        let mut bytes = [0; GROUP / 8];
-        for (eight, word) in bytes.chunks_exact_mut(8).zip(group.to_array()) {
-            eight.copy_from_slice(&word.to_le_bytes());
-        }
-        let place = self.done / 8;
-        if from == 0 && to == GROUP && self.done.is_multiple_of(8) {
-            self.out[place..place + GROUP / 8].copy_from_slice(&bytes);
-        } else {
-            for draw in from..to {
-                let bit = bytes[draw / 8] >> (7 - draw % 8) & 1;
-                let to = self.done + draw - from;
-                self.out[to / 8] |= bit << (7 - to % 8);
-            }
-        }
-        self.done += to - from;
-    }
-}
-
 /// The draws `from..to` of a block, compared with `odds`, into `out`.
 #[inline(always)]
 fn draw<S: Simd, F: Ties, O: Odds<F>>(
@@ -515,8 +351,7 @@ impl<O: Sink> Kernel for Draws<'_, O> {
             let block = number * BLOCK;
             let range = (position - block, (to - block).min(BLOCK));
             let mut bits = Generator::<S::U64>::new(&first_bits, number);
-            let mut successive =
-                Successive { stream: ties, block: number, generator: None, words: [0; 8], used: 8 };
+            let mut successive = Successive::new(ties, number);
             let mut named = Named { stream: ties };
             match parameter {
                 Parameter::P(p) => {
@@ -729,25 +564,6 @@ mod tests {
                             );
                         }
                     });
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_fraction_has_the_digits_of_its_number() {
-        assert_eq!(Fraction::of(0.5), Fraction { mantissa: 1, places: 1 });
-        assert_eq!(Fraction::of(0.75).digits(0), 0b11 << 62);
-        assert_eq!(Fraction::of(5e-324), Fraction { mantissa: 1, places: 1074 });
-        assert_eq!(Fraction::of(5e-324).digits(1074 - 64), 1);
-        for p in [0.3, 1e-300, 1.0 - f64::EPSILON / 2.0, 3e-310] {
-            let (mut rest, fraction) = (p, Fraction::of(p));
-            for word in 0..18 {
-                for i in 0..64 {
-                    rest *= 2.0;
-                    let digit = u64::from(rest >= 1.0);
-                    rest -= digit as f64;
-                    assert_eq!(fraction.digits(64 * word) >> (63 - i) & 1, digit, "{p} {word} {i}");
                 }
             }
         }

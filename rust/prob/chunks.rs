@@ -83,8 +83,9 @@ struct Buffer<T> {
     cooked: Vec<T>,
     /// What a row longer than a chunk is measured by; its total is the logarithm of the sum for logits.
     scale: Option<Scale>,
-    /// The largest logits of whole rows.
+    /// The largest logits of whole rows, and how many more are as large.
     shifts: Vec<f64>,
+    ties: Vec<f64>,
     /// The sum of a row's part so far is kept in the caller's lanes; of whole rows here.
     sums: Vec<f64>,
 }
@@ -105,6 +106,7 @@ impl<T: Format> Buffer<T> {
             cooked: Vec::new(),
             scale: None,
             shifts: Vec::new(),
+            ties: Vec::new(),
             sums: Vec::new(),
         }
     }
@@ -323,7 +325,10 @@ impl<T: Format> State<T> {
         };
         if problem.is_scaled(q) && !whole {
             measure(problem, q, &mut self.q, &mut self.scratch, rows.start, n)?;
-        } else if judged || q.logits {
+        } else if q.logits {
+            self.q.fetch(q, &rows, &events)?;
+            softmax(problem, q, &mut self.q, &mut self.scratch, &rows, &events)?;
+        } else if judged {
             let mut lanes = Running::default();
             let mut from = 0;
             while from < n {
@@ -341,10 +346,14 @@ impl<T: Format> State<T> {
         let ones = room(&mut self.p.raw, rows.len())?;
         ones.fill(T::ONE);
         let picks = room(&mut self.p.cooked, rows.len())?;
-        if whole && (judged || q.logits) {
-            let table = match values(problem, q, &self.q, false, &rows, &events) {
-                Values::Plain(table) | Values::Logarithms(table) => table,
-            };
+        if whole && q.logits {
+            let shifted = self.q.cooked.chunks_exact(n).zip(&self.q.sums);
+            for ((pick, (row, sum)), class) in picks.iter_mut().zip(shifted).zip(classes) {
+                *pick = row[*class as usize] - T::of(*sum);
+            }
+        } else if whole && judged {
+            let (Values::Plain(table) | Values::Logarithms(table)) =
+                values(problem, q, &self.q, false, &rows, &events);
             for ((pick, row), class) in picks.iter_mut().zip(table.chunks_exact(n)).zip(classes) {
                 *pick = row[*class as usize];
             }
@@ -447,38 +456,66 @@ fn prepare<T: Format>(
     buffer.fetch(operand, rows, events)?;
     let x = raw(operand, &buffer.raw, rows, events);
     let n = events.len();
-    if look && !valid(x, operand.logits) {
+    // Whole rows of logits show by their sums whether something is wrong.
+    if look && !(operand.logits && whole) && !valid(x, operand.logits) {
         problem.first_wrong(operand, rows, events, x)?;
     }
     let scaled = problem.is_scaled(operand);
     if !scaled && smoothing.is_none() {
         return Ok(());
     }
-    let to = room(&mut buffer.cooked, x.len())?;
-    if !scaled {
-        to.copy_from_slice(x);
-    } else if !whole {
-        let Scale { shift, total } = buffer.scale.unwrap_or_default();
-        rescale(to, x, operand.logits, T::of(shift), T::of(total));
+    if scaled && whole && operand.logits {
+        softmax(problem, operand, buffer, scratch, rows, events)?;
+        rescale_rows(&mut buffer.cooked[..rows.len() * n], n, &buffer.sums[..rows.len()], true);
     } else {
-        let sums = room(&mut buffer.sums, rows.len())?;
-        let shifts = room(&mut buffer.shifts, rows.len())?;
-        if operand.logits {
-            let exponentials = room(scratch, to.len())?;
-            shift(to, exponentials, shifts, x, n);
-            sum::of_rows(exponentials, n, sums);
-            log_one_plus(sums);
-        } else {
+        let to = room(&mut buffer.cooked, x.len())?;
+        if !scaled {
             to.copy_from_slice(x);
+        } else if whole {
+            to.copy_from_slice(x);
+            let sums = room(&mut buffer.sums, rows.len())?;
             sum::of_rows(x, n, sums);
+            for (i, total) in sums.iter().enumerate() {
+                problem.check_scale(operand, rows.start + i, Scale { shift: 0.0, total: *total })?;
+            }
+            rescale_rows(to, n, sums, false);
+        } else {
+            let Scale { shift, total } = buffer.scale.unwrap_or_default();
+            rescale(to, x, operand.logits, T::of(shift), T::of(total));
         }
-        for (i, (shift, total)) in shifts.iter().zip(&*sums).enumerate() {
-            problem.check_scale(operand, rows.start + i, Scale { shift: *shift, total: *total })?;
-        }
-        rescale_rows(to, n, sums, operand.logits);
     }
+    let to = &mut buffer.cooked[..rows.len() * n];
     if let Some(smoothing) = smoothing {
         smooth(to, operand.logits, smoothing.0, smoothing.1);
+    }
+    Ok(())
+}
+
+/// Of whole rows of logits that `fetch` has made available: the logits less the largest in `cooked`, and in `sums` what
+/// makes them ln p when it is taken away, too: ln Σ exp.
+fn softmax<T: Format>(
+    problem: &Problem,
+    operand: &Operand,
+    buffer: &mut Buffer<T>,
+    scratch: &mut Vec<T>,
+    rows: &Range<usize>,
+    events: &Range<usize>,
+) -> Result<()> {
+    let x = raw(operand, &buffer.raw, rows, events);
+    let (shifted, exponentials) = (room(&mut buffer.cooked, x.len())?, room(scratch, x.len())?);
+    let (shifts, ties) = (room(&mut buffer.shifts, rows.len())?, room(&mut buffer.ties, rows.len())?);
+    let sums = room(&mut buffer.sums, rows.len())?;
+    shift(shifted, exponentials, shifts, ties, x, events.len());
+    sum::of_rows(exponentials, events.len(), sums);
+    sums.iter_mut().zip(ties).for_each(|(sum, ties)| *sum += *ties);
+    let finite = sums.iter().zip(&*shifts).fold(true, |good, (x, y)| good & x.is_finite() & y.is_finite());
+    log_one_plus(sums);
+    if finite || problem.validation == Validation::Nothing {
+        return Ok(());
+    }
+    problem.first_wrong(operand, rows, events, x)?;
+    for (i, shift) in shifts.iter().enumerate() {
+        problem.check_scale(operand, rows.start + i, Scale { shift: *shift, total: 0.0 })?;
     }
     Ok(())
 }
@@ -534,11 +571,11 @@ fn measure<T: Format>(
         }
         if operand.logits {
             let (shifted, exponentials) = (room(&mut buffer.cooked, x.len())?, room(scratch, x.len())?);
-            let mut most = [0.0];
-            shift(shifted, exponentials, &mut most, x, x.len());
+            let (mut most, mut ties) = ([0.0], [0.0]);
+            shift(shifted, exponentials, &mut most, &mut ties, x, x.len());
             let mut part = Running::default();
             part.add(exponentials);
-            scale = scale.joined(Scale { shift: most[0], total: part.fold().value() });
+            scale = scale.joined(Scale { shift: most[0], total: part.fold().value() + ties[0] });
         } else {
             lanes.add(x);
         }

@@ -150,6 +150,17 @@ impl<'a> Problem<'a> {
         let long = n > PIECE && !whole;
         let (rows, columns) = if long { (1, n.div_ceil(PIECE)) } else { ((PIECE / n).max(1), 1) };
         let n_pieces = n_rows.div_ceil(rows) * columns;
+        if n_pieces == 1 {
+            let mut place = match sink {
+                Sink::Terms(out) => Place::Terms(out),
+                Sink::Rows(out) => Place::Rows(out),
+                Sink::Mean(_) => Place::Mean,
+            };
+            let averaged = matches!(place, Place::Mean);
+            let piece = Piece { problem: self, weights, rows: 0..n_rows, events: 0..n, n, place: &mut place };
+            let partial = piece.run()?;
+            return Ok(if averaged { mean(&[partial]) } else { 0.0 });
+        }
         // Where a piece is part of a row, it leaves its sums; so it does for a mean.
         let kept = if long || matches!(sink, Sink::Mean(_)) { n_pieces } else { 0 };
         let mut partials = parallel::zeros::<Partial>(kept)?;

@@ -79,28 +79,66 @@ fn largest<T: Format, S: Simd>(x: &[T]) -> T {
 }
 
 kernel!(
-    /// Rows of `n` less their largest elements, which go to `shifts`; and the exponentials of that, but 0 for one of the
-    /// largest: 1 + the rest may be 1, while ln(1 + rest) is not 0.
+    /// Rows of `n` less their largest elements, which go to `shifts`; and the exponentials of that, but 0 for all that
+    /// are largest. There are 1 + `ties` of them: 1 + the rest may be 1, while ln(1 + rest) is not 0.
     Shift shift<T, S>(
-        shifted: &'a mut [T], exponentials: &'a mut [T], shifts: &'a mut [f64], x: &'a [T], n: usize
+        shifted: &'a mut [T],
+        exponentials: &'a mut [T],
+        shifts: &'a mut [f64],
+        ties: &'a mut [f64],
+        x: &'a [T],
+        n: usize
     ) -> () {
-        for ((x, to), shift) in x.chunks_exact(n).zip(shifted.chunks_exact_mut(n)).zip(shifts) {
-            let most = largest::<T, S>(x);
-            *shift = most.f64();
-            for (to, x) in to.iter_mut().zip(x) {
-                *to = *x - most;
-            }
-        }
-        for (to, x) in exponentials.chunks_mut(T::LANES).zip(shifted.chunks(T::LANES)) {
-            exp(T::Vector::<S>::from_partial(x, T::ZERO)).copy_to_partial(to);
-        }
-        for (shifted, exponentials) in shifted.chunks_exact(n).zip(exponentials.chunks_exact_mut(n)) {
-            for (shifted, exponential) in shifted.iter().zip(exponentials) {
-                if *shifted == T::ZERO {
-                    *exponential = T::ZERO;
-                    break;
+        let rows = x.chunks_exact(n).zip(shifted.chunks_exact_mut(n)).zip(shifts.iter_mut().zip(ties));
+        macro_rules! by_length {
+            ($($K:literal)*) => {
+                match n {
+                    $($K => {
+                        for ((x, to), (shift, ties)) in rows {
+                            let mut largest = [T::ZERO; $K];
+                            largest.copy_from_slice(x);
+                            // Constants, so that every step is unrolled.
+                            const HALF: usize = usize::div_ceil($K, 2);
+                            const QUARTER: usize = HALF.div_ceil(2);
+                            const EIGHTH: usize = QUARTER.div_ceil(2);
+                            for (n, half) in [($K, HALF), (HALF, QUARTER), (QUARTER, EIGHTH), (EIGHTH, 1)] {
+                                for i in 0..n / 2 {
+                                    let other = largest[half + i];
+                                    largest[i] = if other > largest[i] { other } else { largest[i] };
+                                }
+                            }
+                            let mut equal = 0;
+                            for i in 0..$K {
+                                to[i] = x[i] - largest[0];
+                                equal += u32::from(x[i] == largest[0]);
+                            }
+                            *shift = largest[0].f64();
+                            *ties = f64::from(equal) - 1.0;
+                        }
+                    })*
+                    _ => {
+                        for ((x, to), (shift, ties)) in rows {
+                            let most = largest::<T, S>(x);
+                            let all = T::Vector::<S>::splat(most);
+                            let (zero, one) = (T::Vector::<S>::splat(T::ZERO), T::Vector::<S>::splat(T::ONE));
+                            let mut equal = zero;
+                            for (x, to) in x.chunks(T::LANES).zip(to.chunks_mut(T::LANES)) {
+                                let x = T::Vector::<S>::from_partial(x, -T::INFINITY);
+                                equal = equal + T::Vector::<S>::select(x.eq(all), one, zero);
+                                (x - all).copy_to_partial(to);
+                            }
+                            *shift = most.f64();
+                            *ties = equal.fold().f64() - 1.0;
+                        }
+                    }
                 }
-            }
+            };
+        }
+        by_length!(2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+        let zero = T::Vector::<S>::splat(T::ZERO);
+        for (to, x) in exponentials.chunks_mut(T::LANES).zip(shifted.chunks(T::LANES)) {
+            let x = T::Vector::<S>::from_partial(x, T::ZERO);
+            T::Vector::<S>::select(x.eq(zero), zero, exp(x)).copy_to_partial(to);
         }
     }
 );

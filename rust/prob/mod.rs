@@ -3,9 +3,11 @@
 pub mod bernoulli;
 pub mod categorical;
 mod chunks;
+mod digits;
 pub mod divergence;
 mod elementwise;
 pub mod likelihood;
+pub mod sink;
 mod terms;
 
 use crate::simd::Real;

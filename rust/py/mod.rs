@@ -12,7 +12,7 @@ use crate::math;
 use crate::random::{Purpose, Seed, Stream};
 use crate::simd::{DefaultControlWord, Kernel, Level, Real, Simd, Vector, dispatch};
 use numpy::PyUntypedArray;
-use pyo3::exceptions::{PyMemoryError, PyOSError, PyValueError};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 impl From<Error> for PyErr {
@@ -20,6 +20,7 @@ impl From<Error> for PyErr {
         let sentence = error.to_string();
         match error {
             Error::Memory { .. } => PyMemoryError::new_err(sentence),
+            Error::Interrupted => PyKeyboardInterrupt::new_err(sentence),
             Error::File { .. } => PyOSError::new_err(sentence),
             _ => PyValueError::new_err(sentence),
         }
@@ -137,6 +138,37 @@ fn stream_words(
     Ok(())
 }
 
+/// Multiply-adds in registers, as many as a processor can do at once: what benches measure its peak by.
+struct MultiplyAdds(usize);
+
+impl Kernel for MultiplyAdds {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> usize {
+        // Six vectors: enough chains for the latency, and no more than fit in registers at any level.
+        let mut chains = [S::F32::splat(0.0); 6];
+        let (factor, term) = (std::hint::black_box(0.5), std::hint::black_box(1.0));
+        let (factor, term) = (S::F32::splat(factor), S::F32::splat(term));
+        for _ in 0..self.0 {
+            for chain in &mut chains {
+                *chain = chain.mul_add(factor, term);
+            }
+        }
+        let mut lanes = [0.0; 16];
+        for chain in chains {
+            chain.copy_to(&mut lanes);
+            std::hint::black_box(&lanes);
+        }
+        2 * 6 * S::F32::LANES
+    }
+}
+
+/// Does that many rounds of multiply-adds in registers; the floating-point operations of a round.
+#[pyfunction]
+fn multiply_adds(rounds: usize) -> usize {
+    dispatch(MultiplyAdds(rounds))
+}
+
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     if let Ok(name) = std::env::var("ERMIN_SIMD") {
@@ -162,6 +194,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(stream_words, module)?)?;
     module.add_function(wrap_pyfunction!(divergence::divergence, module)?)?;
     module.add_function(wrap_pyfunction!(divergence::kl_divergence_of_rows, module)?)?;
+    module.add_function(wrap_pyfunction!(multiply_adds, module)?)?;
     module.add_class::<train::Shape>()?;
     module.add_class::<train::Settings>()?;
     module.add_class::<train::TrainerState>()?;

@@ -88,6 +88,16 @@ pub trait Vector:
     /// # Safety
     /// `to` is writable for `LANES` elements; it need not be aligned.
     unsafe fn store(self, to: *mut Self::Scalar);
+    /// The first `n` lanes from `from`, zeros beyond: all of them where `n` is at least `LANES`.
+    ///
+    /// # Safety
+    /// `from` is readable for min(`n`, `LANES`) elements.
+    unsafe fn load_first(from: *const Self::Scalar, n: usize) -> Self;
+    /// Writes the first `n` lanes to `to`: all of them where `n` is at least `LANES`.
+    ///
+    /// # Safety
+    /// `to` is writable for min(`n`, `LANES`) elements.
+    unsafe fn store_first(self, to: *mut Self::Scalar, n: usize);
     /// `self · b + c`, rounded once.
     fn mul_add(self, b: Self, c: Self) -> Self;
     /// The correctly rounded square root.
@@ -122,6 +132,13 @@ pub trait Vector:
     /// The lanes of both in turn, self[0], other[0], self[1], …: the first `LANES` of them and the last.
     fn zip(self, other: Self) -> [Self; 2];
 
+    /// Turns a square of LANES × LANES, in the first LANES vectors: zipping rows that are half the square apart,
+    /// log₂ LANES times, does it.
+    #[inline(always)]
+    fn turn(square: &mut [Self; 16]) {
+        turn_by_zips(square);
+    }
+
     /// The lanes of the first `LANES` elements of `from`.
     #[inline(always)]
     fn from_slice(from: &[Self::Scalar]) -> Self {
@@ -138,6 +155,13 @@ pub trait Vector:
         unsafe { self.store(to.as_mut_ptr()) }
     }
 
+    /// The lanes of a slice that may be short; zeros in the lanes beyond it.
+    #[inline(always)]
+    fn from_first(from: &[Self::Scalar]) -> Self {
+        // SAFETY: the slice has that many elements.
+        unsafe { Self::load_first(from.as_ptr(), from.len()) }
+    }
+
     /// The lanes of a slice that may be short; `fill` in the lanes beyond it.
     #[inline(always)]
     fn from_partial(from: &[Self::Scalar], fill: Self::Scalar) -> Self {
@@ -152,13 +176,8 @@ pub trait Vector:
     /// Writes as many lanes as `to` has room for.
     #[inline(always)]
     fn copy_to_partial(self, to: &mut [Self::Scalar]) {
-        if to.len() >= Self::LANES {
-            return self.copy_to(to);
-        }
-        let mut lanes = [Self::Scalar::ZERO; WIDTH / 4];
-        self.copy_to(&mut lanes);
-        let n = to.len();
-        to.copy_from_slice(&lanes[..n]);
+        // SAFETY: the slice has that many elements.
+        unsafe { self.store_first(to.as_mut_ptr(), to.len()) }
     }
 
     /// |self|.
@@ -180,6 +199,23 @@ pub trait Vector:
             }
         }
         lanes[0]
+    }
+}
+
+#[inline(always)]
+fn turn_by_zips<V: Vector>(square: &mut [V; 16]) {
+    let mut distance = 1;
+    while distance < V::LANES {
+        let mut zipped = *square;
+        let mut i = 0;
+        while i < V::LANES / 2 {
+            let [first, second] = square[i].zip(square[i + V::LANES / 2]);
+            zipped[2 * i] = first;
+            zipped[2 * i + 1] = second;
+            i += 1;
+        }
+        *square = zipped;
+        distance *= 2;
     }
 }
 
@@ -256,18 +292,23 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type F64: Vector<Scalar = f64>;
     /// Eight lanes of `u64`.
     type U64: Words;
+    /// The same instructions on vectors of four lanes, for as few samples. A kernel that runs with it takes the number
+    /// of lanes from the vector, not from the element type, and folds no lanes.
+    type Narrow: Simd;
     /// Rows and vectors of the register tile of a matrix product: accumulators, loads and a broadcast must fit.
     const TILE_ROWS: usize;
     /// See [`Simd::TILE_ROWS`].
     const TILE_VECTORS: usize;
     /// The lower and the upper eight lanes as `f64`.
     fn widen(v: Self::F32) -> [Self::F64; 2];
-    /// The words as representations.
+    /// The words, the first ones where there are fewer lanes, as representations.
     fn reals(v: Self::U64) -> Self::F64;
-    /// True in the lanes whose byte is not 0.
+    /// True in the lanes whose byte is not 0; the last bytes have no lane where there are fewer.
     fn nonzero_bytes(from: &[u8; 8]) -> <Self::F64 as Vector>::Mask;
     /// Calls `kernel.run::<Self>()` compiled with this set's features. Called from a kernel of the same level only.
     fn call<K: Kernel>(kernel: K) -> K::Output;
+    /// The same, in a function of its own, with all registers to itself.
+    fn call_apart<K: Kernel>(kernel: K) -> K::Output;
 }
 
 /// A computation that [`dispatch`] compiles for every level.

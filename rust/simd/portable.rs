@@ -11,6 +11,7 @@ impl Simd for Portable {
     type F32 = Lanes<f32, 16>;
     type F64 = Lanes<f64, 8>;
     type U64 = Lanes<u64, 8>;
+    type Narrow = Narrow;
     const TILE_ROWS: usize = 4;
     const TILE_VECTORS: usize = 1;
 
@@ -35,6 +36,47 @@ impl Simd for Portable {
     #[inline]
     fn call<K: Kernel>(kernel: K) -> K::Output {
         kernel.run::<Portable>()
+    }
+
+    #[inline(never)]
+    fn call_apart<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Portable>()
+    }
+}
+
+/// The same, on four lanes.
+#[derive(Clone, Copy)]
+pub struct Narrow;
+
+impl Simd for Narrow {
+    type F32 = Lanes<f32, 4>;
+    type F64 = Lanes<f64, 4>;
+    type U64 = Lanes<u64, 8>;
+    type Narrow = Narrow;
+    const TILE_ROWS: usize = 4;
+    const TILE_VECTORS: usize = 1;
+
+    #[inline(always)]
+    fn widen(v: Self::F32) -> [Self::F64; 2] {
+        [Lanes(v.0.map(f64::from)), Lanes([0.0; 4])]
+    }
+    #[inline(always)]
+    fn reals(v: Self::U64) -> Self::F64 {
+        Lanes([v.0[0], v.0[1], v.0[2], v.0[3]].map(f64::from_bits))
+    }
+    #[inline(always)]
+    fn nonzero_bytes(from: &[u8; 8]) -> [bool; 4] {
+        [from[0], from[1], from[2], from[3]].map(|byte| byte != 0)
+    }
+
+    #[inline]
+    fn call<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Narrow>()
+    }
+
+    #[inline(never)]
+    fn call_apart<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Narrow>()
     }
 }
 
@@ -130,6 +172,22 @@ macro_rules! portable_vector {
             unsafe fn store(self, to: *mut $t) {
                 // SAFETY: the caller gives room for N elements.
                 unsafe { to.cast::<[$t; N]>().write_unaligned(self.0) }
+            }
+            #[inline(always)]
+            unsafe fn load_first(from: *const $t, n: usize) -> Self {
+                let mut lanes = [0.0; N];
+                for (i, lane) in lanes[..n.min(N)].iter_mut().enumerate() {
+                    // SAFETY: the caller gives n readable elements.
+                    *lane = unsafe { from.add(i).read_unaligned() };
+                }
+                Lanes(lanes)
+            }
+            #[inline(always)]
+            unsafe fn store_first(self, to: *mut $t, n: usize) {
+                for (i, lane) in self.0[..n.min(N)].iter().enumerate() {
+                    // SAFETY: the caller gives room for n elements.
+                    unsafe { to.add(i).write_unaligned(*lane) };
+                }
             }
             #[inline(always)]
             fn mul_add(self, b: Self, c: Self) -> Self {

@@ -1,6 +1,6 @@
 //! AVX2 with FMA, and AVX-512.
 
-use super::{Kernel, Mask, Simd, Vector, Words};
+use super::{Kernel, Mask, Simd, Vector, Words, turn_by_zips};
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -27,6 +27,7 @@ impl Simd for Avx2 {
     type F32 = Registers<__m256, 2>;
     type F64 = Registers<__m256d, 2>;
     type U64 = Registers<__m256i, 2>;
+    type Narrow = Narrow;
     // 6 rows of two registers: 12 accumulators, 2 loads, 1 broadcast of 16 registers.
     const TILE_ROWS: usize = 6;
     const TILE_VECTORS: usize = 1;
@@ -70,14 +71,20 @@ impl Simd for Avx2 {
         }
         call!(avx2(kernel))
     }
+
+    #[inline(never)]
+    fn call_apart<K: Kernel>(kernel: K) -> K::Output {
+        Self::call(kernel)
+    }
 }
 
 impl Simd for Avx512 {
     type F32 = Registers<__m512, 1>;
     type F64 = Registers<__m512d, 1>;
     type U64 = Registers<__m512i, 1>;
-    // 8 rows of two registers: 16 accumulators, 2 loads; broadcasts come from memory.
-    const TILE_ROWS: usize = 8;
+    type Narrow = Narrow;
+    // 12 rows of two registers: 24 accumulators, 2 loads and a broadcast of 32 registers.
+    const TILE_ROWS: usize = 12;
     const TILE_VECTORS: usize = 2;
 
     #[inline(always)]
@@ -108,6 +115,58 @@ impl Simd for Avx512 {
             kernel.run::<Avx512>()
         }
         call!(avx512(kernel))
+    }
+
+    #[inline(never)]
+    fn call_apart<K: Kernel>(kernel: K) -> K::Output {
+        Self::call(kernel)
+    }
+}
+
+/// Four lanes, at both levels.
+#[derive(Clone, Copy)]
+pub struct Narrow;
+
+impl Simd for Narrow {
+    type F32 = Registers<__m128, 1>;
+    type F64 = Registers<__m256d, 1>;
+    type U64 = Registers<__m256i, 2>;
+    type Narrow = Narrow;
+    // 12 accumulators, a load and a broadcast of 16 registers.
+    const TILE_ROWS: usize = 12;
+    const TILE_VECTORS: usize = 1;
+
+    #[inline(always)]
+    fn widen(v: Self::F32) -> [Self::F64; 2] {
+        call!([Registers([_mm256_cvtps_pd(v.0[0])]), Registers([_mm256_setzero_pd()])])
+    }
+
+    #[inline(always)]
+    fn reals(v: Self::U64) -> Self::F64 {
+        call!(Registers([_mm256_castsi256_pd(v.0[0])]))
+    }
+
+    #[inline(always)]
+    fn nonzero_bytes(from: &[u8; 8]) -> Registers<__m256d, 1> {
+        call!({
+            let bytes = _mm_loadl_epi64(from.as_ptr().cast());
+            let set = _mm256_cmpgt_epi64(_mm256_cvtepu8_epi64(bytes), _mm256_setzero_si256());
+            Registers([_mm256_castsi256_pd(set)])
+        })
+    }
+
+    #[inline(always)]
+    fn call<K: Kernel>(kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+        fn narrow<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run::<Narrow>()
+        }
+        call!(narrow(kernel))
+    }
+
+    #[inline(never)]
+    fn call_apart<K: Kernel>(kernel: K) -> K::Output {
+        Self::call(kernel)
     }
 }
 
@@ -154,6 +213,15 @@ macro_rules! mask_of_registers {
         }
     };
 }
+mask_of_registers!(
+    __m128,
+    _mm_and_ps,
+    _mm_or_ps,
+    _mm_xor_ps,
+    _mm_castsi128_ps(_mm_set1_epi32(-1)),
+    _mm_movemask_ps,
+    4
+);
 mask_of_registers!(
     __m256,
     _mm256_and_ps,
@@ -220,6 +288,7 @@ macro_rules! vector {
         $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
         $sqrt:ident $max:ident $min:ident $cmp:ident $blend:ident $and:ident $or:ident $xor:ident
         $to_int:ident $from_int:ident $iadd:ident $isub:ident $sll:ident $srl:ident $zip:ident
+        $turn:ident $load_first:ident $store_first:ident
     ) => {
         operator!($vector, [$($i)*], Add add $add);
         operator!($vector, [$($i)*], Sub sub $sub);
@@ -252,6 +321,16 @@ macro_rules! vector {
             unsafe fn store(self, to: *mut $t) {
                 const EACH: usize = $lanes / [$($i),*].len();
                 call!({$($storeu(to.add($i * EACH), self.0[$i]);)*})
+            }
+            #[inline(always)]
+            unsafe fn load_first(from: *const $t, n: usize) -> Self {
+                const EACH: usize = $lanes / [$($i),*].len();
+                call!(Registers([$($load_first(from.wrapping_add($i * EACH), n.saturating_sub($i * EACH))),*]))
+            }
+            #[inline(always)]
+            unsafe fn store_first(self, to: *mut $t, n: usize) {
+                const EACH: usize = $lanes / [$($i),*].len();
+                call!({$($store_first(to.wrapping_add($i * EACH), n.saturating_sub($i * EACH), self.0[$i]);)*})
             }
             #[inline(always)]
             fn mul_add(self, b: Self, c: Self) -> Self {
@@ -313,6 +392,10 @@ macro_rules! vector {
                 call!($zip(self, other))
             }
             #[inline(always)]
+            fn turn(square: &mut [Self; 16]) {
+                $turn(square)
+            }
+            #[inline(always)]
             fn bits_shl(self, by: i32) -> Self {
                 call!(Registers([$($from_int($sll($to_int(self.0[$i]), _mm_cvtsi32_si128(by)))),*]))
             }
@@ -324,6 +407,82 @@ macro_rules! vector {
     };
 }
 
+/// Ones, then zeros: eight elements from 8 − n on are a mask of the first n lanes (four: from 4 − n, for 64 bits).
+static FIRST_32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+static FIRST_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
+
+// Masked loads are as fast as others, masked stores are not (before AVX-512): they are halved until they are whole.
+
+#[inline(always)]
+unsafe fn load_first_128(from: *const f32, n: usize) -> __m128 {
+    call!(_mm_maskload_ps(from, _mm_loadu_si128(FIRST_32.as_ptr().add(8 - n.min(4)).cast())))
+}
+
+#[inline(always)]
+unsafe fn store_first_128(to: *mut f32, n: usize, v: __m128) {
+    call!(match n {
+        0 => {}
+        1 => _mm_store_ss(to, v),
+        2 => _mm_storel_pd(to.cast(), _mm_castps_pd(v)),
+        3 => {
+            _mm_storel_pd(to.cast(), _mm_castps_pd(v));
+            _mm_store_ss(to.add(2), _mm_movehl_ps(v, v));
+        }
+        _ => _mm_storeu_ps(to, v),
+    })
+}
+
+#[inline(always)]
+unsafe fn load_first_256(from: *const f32, n: usize) -> __m256 {
+    call!(_mm256_maskload_ps(from, _mm256_loadu_si256(FIRST_32.as_ptr().add(8 - n.min(8)).cast())))
+}
+
+#[inline(always)]
+unsafe fn store_first_256(to: *mut f32, n: usize, v: __m256) {
+    call!(if n >= 8 {
+        _mm256_storeu_ps(to, v);
+    } else if n >= 4 {
+        _mm_storeu_ps(to, _mm256_castps256_ps128(v));
+        store_first_128(to.add(4), n - 4, _mm256_extractf128_ps::<1>(v));
+    } else {
+        store_first_128(to, n, _mm256_castps256_ps128(v));
+    })
+}
+
+#[inline(always)]
+unsafe fn load_first_256d(from: *const f64, n: usize) -> __m256d {
+    call!(_mm256_maskload_pd(from, _mm256_loadu_si256(FIRST_64.as_ptr().add(4 - n.min(4)).cast())))
+}
+
+#[inline(always)]
+unsafe fn store_first_256d(to: *mut f64, n: usize, v: __m256d) {
+    call!(match n {
+        0 => {}
+        1 => _mm_store_sd(to, _mm256_castpd256_pd128(v)),
+        2 => _mm_storeu_pd(to, _mm256_castpd256_pd128(v)),
+        3 => {
+            _mm_storeu_pd(to, _mm256_castpd256_pd128(v));
+            _mm_store_sd(to.add(2), _mm256_extractf128_pd::<1>(v));
+        }
+        _ => _mm256_storeu_pd(to, v),
+    })
+}
+
+macro_rules! first_by_bits {
+    ($load:ident $store:ident, $t:ty, $reg:ty, $lanes:literal, $mask:ty, $maskload:ident $maskstore:ident) => {
+        #[inline(always)]
+        unsafe fn $load(from: *const $t, n: usize) -> $reg {
+            call!($maskload(_bzhi_u32(u32::MAX, n.min($lanes) as u32) as $mask, from))
+        }
+        #[inline(always)]
+        unsafe fn $store(to: *mut $t, n: usize, v: $reg) {
+            call!($maskstore(to, _bzhi_u32(u32::MAX, n.min($lanes) as u32) as $mask, v))
+        }
+    };
+}
+first_by_bits!(load_first_512 store_first_512, f32, __m512, 16, __mmask16, _mm512_maskz_loadu_ps _mm512_mask_storeu_ps);
+first_by_bits!(load_first_512d store_first_512d, f64, __m512d, 8, __mmask8, _mm512_maskz_loadu_pd _mm512_mask_storeu_pd);
+
 macro_rules! blend {
     ($name:ident, $reg:ty, $mask:ty, |$m:ident, $i:ident, $yes:ident, $no:ident| $e:expr) => {
         #[inline(always)]
@@ -332,8 +491,10 @@ macro_rules! blend {
         }
     };
 }
+blend!(blend_128, __m128, Registers<__m128, 1>, |m, i, yes, no| _mm_blendv_ps(no, yes, m.0[i]));
 blend!(blend_256, __m256, Registers<__m256, 2>, |m, i, yes, no| _mm256_blendv_ps(no, yes, m.0[i]));
 blend!(blend_256d, __m256d, Registers<__m256d, 2>, |m, i, yes, no| _mm256_blendv_pd(no, yes, m.0[i]));
+blend!(blend_256d_1, __m256d, Registers<__m256d, 1>, |m, i, yes, no| _mm256_blendv_pd(no, yes, m.0[i]));
 blend!(blend_512, __m512, [__mmask16; 1], |m, i, yes, no| _mm512_mask_blend_ps(m[i], no, yes));
 blend!(blend_512d, __m512d, [__mmask8; 1], |m, i, yes, no| _mm512_mask_blend_pd(m[i], no, yes));
 
@@ -353,6 +514,25 @@ macro_rules! zip_256 {
         }
     };
 }
+
+#[inline(always)]
+unsafe fn zip_128(a: Registers<__m128, 1>, b: Registers<__m128, 1>) -> [Registers<__m128, 1>; 2] {
+    let (a, b) = (a.0[0], b.0[0]);
+    call!([Registers([_mm_unpacklo_ps(a, b)]), Registers([_mm_unpackhi_ps(a, b)])])
+}
+
+#[inline(always)]
+unsafe fn zip_256d_1(a: Registers<__m256d, 1>, b: Registers<__m256d, 1>) -> [Registers<__m256d, 1>; 2] {
+    let (a, b) = (a.0[0], b.0[0]);
+    call!({
+        let (low, high) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+        [
+            Registers([_mm256_permute2f128_pd::<0x20>(low, high)]),
+            Registers([_mm256_permute2f128_pd::<0x31>(low, high)]),
+        ]
+    })
+}
+
 zip_256!(zip_256, Registers<__m256, 2>, _mm256_unpacklo_ps _mm256_unpackhi_ps _mm256_permute2f128_ps);
 zip_256!(zip_256d, Registers<__m256d, 2>, _mm256_unpacklo_pd _mm256_unpackhi_pd _mm256_permute2f128_pd);
 
@@ -363,6 +543,33 @@ unsafe fn zip_512(a: Registers<__m512, 1>, b: Registers<__m512, 1>) -> [Register
         let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
         let (a, b) = (a.0[0], b.0[0]);
         [Registers([_mm512_permutex2var_ps(a, low, b)]), Registers([_mm512_permutex2var_ps(a, high, b)])]
+    })
+}
+
+/// Pairs, then fours within 128 bits, then the 128 bits themselves: shuffles that keep their operands, where a zip
+/// overwrites one.
+#[inline(always)]
+fn turn_512(square: &mut [Registers<__m512, 1>; 16]) {
+    call!({
+        let mut rows = *square;
+        for i in 0..4 {
+            let [a, b, c, d] = [square[4 * i], square[4 * i + 1], square[4 * i + 2], square[4 * i + 3]];
+            let (ab, cd) = (_mm512_unpacklo_ps(a.0[0], b.0[0]), _mm512_unpacklo_ps(c.0[0], d.0[0]));
+            let (high_ab, high_cd) = (_mm512_unpackhi_ps(a.0[0], b.0[0]), _mm512_unpackhi_ps(c.0[0], d.0[0]));
+            rows[4 * i].0[0] = _mm512_shuffle_ps::<0x44>(ab, cd);
+            rows[4 * i + 1].0[0] = _mm512_shuffle_ps::<0xee>(ab, cd);
+            rows[4 * i + 2].0[0] = _mm512_shuffle_ps::<0x44>(high_ab, high_cd);
+            rows[4 * i + 3].0[0] = _mm512_shuffle_ps::<0xee>(high_ab, high_cd);
+        }
+        for i in 0..4 {
+            let [a, b, c, d] = [rows[i].0[0], rows[i + 4].0[0], rows[i + 8].0[0], rows[i + 12].0[0]];
+            let (even_ab, odd_ab) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+            let (even_cd, odd_cd) = (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
+            square[i].0[0] = _mm512_shuffle_f32x4::<0x88>(even_ab, even_cd);
+            square[i + 4].0[0] = _mm512_shuffle_f32x4::<0x88>(odd_ab, odd_cd);
+            square[i + 8].0[0] = _mm512_shuffle_f32x4::<0xdd>(even_ab, even_cd);
+            square[i + 12].0[0] = _mm512_shuffle_f32x4::<0xdd>(odd_ab, odd_cd);
+        }
     })
 }
 
@@ -377,32 +584,46 @@ unsafe fn zip_512d(a: Registers<__m512d, 1>, b: Registers<__m512d, 1>) -> [Regis
 }
 
 vector!(
+    Registers<__m128, 1>, f32, lanes 4, registers [0], mask Registers<__m128, 1> = |m| Registers(m),
+    _mm_set1_ps _mm_loadu_ps _mm_storeu_ps _mm_add_ps _mm_sub_ps _mm_mul_ps _mm_div_ps
+    _mm_fmadd_ps _mm_sqrt_ps _mm_max_ps _mm_min_ps _mm_cmp_ps blend_128 _mm_and_ps _mm_or_ps
+    _mm_xor_ps _mm_castps_si128 _mm_castsi128_ps _mm_add_epi32 _mm_sub_epi32 _mm_sll_epi32
+    _mm_srl_epi32 zip_128 turn_by_zips load_first_128 store_first_128
+);
+vector!(
+    Registers<__m256d, 1>, f64, lanes 4, registers [0], mask Registers<__m256d, 1> = |m| Registers(m),
+    _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
+    _mm256_fmadd_pd _mm256_sqrt_pd _mm256_max_pd _mm256_min_pd _mm256_cmp_pd blend_256d_1 _mm256_and_pd _mm256_or_pd
+    _mm256_xor_pd _mm256_castpd_si256 _mm256_castsi256_pd _mm256_add_epi64 _mm256_sub_epi64 _mm256_sll_epi64
+    _mm256_srl_epi64 zip_256d_1 turn_by_zips load_first_256d store_first_256d
+);
+vector!(
     Registers<__m256, 2>, f32, lanes 16, registers [0 1], mask Registers<__m256, 2> = |m| Registers(m),
     _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
     _mm256_fmadd_ps _mm256_sqrt_ps _mm256_max_ps _mm256_min_ps _mm256_cmp_ps blend_256 _mm256_and_ps _mm256_or_ps
     _mm256_xor_ps _mm256_castps_si256 _mm256_castsi256_ps _mm256_add_epi32 _mm256_sub_epi32 _mm256_sll_epi32
-    _mm256_srl_epi32 zip_256
+    _mm256_srl_epi32 zip_256 turn_by_zips load_first_256 store_first_256
 );
 vector!(
     Registers<__m256d, 2>, f64, lanes 8, registers [0 1], mask Registers<__m256d, 2> = |m| Registers(m),
     _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
     _mm256_fmadd_pd _mm256_sqrt_pd _mm256_max_pd _mm256_min_pd _mm256_cmp_pd blend_256d _mm256_and_pd _mm256_or_pd
     _mm256_xor_pd _mm256_castpd_si256 _mm256_castsi256_pd _mm256_add_epi64 _mm256_sub_epi64 _mm256_sll_epi64
-    _mm256_srl_epi64 zip_256d
+    _mm256_srl_epi64 zip_256d turn_by_zips load_first_256d store_first_256d
 );
 vector!(
     Registers<__m512, 1>, f32, lanes 16, registers [0], mask [__mmask16; 1] = |m| m,
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps
     _mm512_fmadd_ps _mm512_sqrt_ps _mm512_max_ps _mm512_min_ps _mm512_cmp_ps_mask blend_512 _mm512_and_ps
     _mm512_or_ps _mm512_xor_ps _mm512_castps_si512 _mm512_castsi512_ps _mm512_add_epi32 _mm512_sub_epi32
-    _mm512_sll_epi32 _mm512_srl_epi32 zip_512
+    _mm512_sll_epi32 _mm512_srl_epi32 zip_512 turn_512 load_first_512 store_first_512
 );
 vector!(
     Registers<__m512d, 1>, f64, lanes 8, registers [0], mask [__mmask8; 1] = |m| m,
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd
     _mm512_fmadd_pd _mm512_sqrt_pd _mm512_max_pd _mm512_min_pd _mm512_cmp_pd_mask blend_512d _mm512_and_pd
     _mm512_or_pd _mm512_xor_pd _mm512_castpd_si512 _mm512_castsi512_pd _mm512_add_epi64 _mm512_sub_epi64
-    _mm512_sll_epi64 _mm512_srl_epi64 zip_512d
+    _mm512_sll_epi64 _mm512_srl_epi64 zip_512d turn_by_zips load_first_512d store_first_512d
 );
 
 macro_rules! words {

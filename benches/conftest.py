@@ -1,0 +1,63 @@
+"""A table at the end of a run: each peer's time beside ermin's, and both against what the processor could do."""
+
+import time
+
+import numpy as np
+import pytest
+
+from ermin import _core
+
+ROWS = []
+
+
+def best(work, seconds):
+    """The shortest time of `work` in some seconds of repeating it."""
+    shortest, began = np.inf, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        start = time.perf_counter()
+        work()
+        shortest = min(shortest, time.perf_counter() - start)
+    return shortest
+
+
+@pytest.fixture(scope="session")
+def fma_peak():
+    """float32 operations a second of one core at the SIMD level in force: multiply-adds in registers, nothing else."""
+    operations = _core.multiply_adds(0)
+    return operations * 2**14 / best(lambda: _core.multiply_adds(2**14), 0.5)
+
+
+@pytest.fixture(scope="session")
+def bandwidth():
+    """Bytes a second that one core reads from memory: NumPy's maximum of 256 MB."""
+    x = np.zeros(2**26, np.float32)
+    return x.nbytes / best(lambda: x.max(), 1.0)
+
+
+@pytest.fixture
+def compare(fma_peak, bandwidth):
+    """compare(group, name, seconds, flop): a row for the table at the end."""
+
+    def note(group, name, seconds, flop=None):
+        ROWS.append((group, name, seconds, flop, fma_peak, bandwidth))
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter):
+    if not ROWS:
+        return
+    write = terminalreporter.write_line
+    peak, bandwidth = ROWS[0][4:]
+    write(
+        f"\n{_core.simd_level()}, one core: {peak / 1e9:.0f} GFLOP/s float32 in registers, "
+        f"{bandwidth / 1e9:.0f} GB/s read from memory"
+    )
+    for group in dict.fromkeys(row[0] for row in ROWS):
+        write(f"\n{group}")
+        rows = [row for row in ROWS if row[0] == group]
+        ours = min((row[2] for row in rows if row[1].startswith("ermin")), default=None)
+        for _, name, seconds, flop, _, _ in sorted(rows, key=lambda row: row[2]):
+            ratio = f"{seconds / ours:8.2f} ×" if ours else ""
+            share = f"{flop / seconds / 1e9:7.1f} GFLOP/s {100 * flop / seconds / peak:5.1f} %" if flop else ""
+            write(f"  {name:14} {seconds * 1e6:12.3f} µs {ratio} {share}")

@@ -1,0 +1,261 @@
+//! The layers of a network, each with its way there above its way back.
+//!
+//! Matrices of samples are feature-major, `[feature][row]` with samples in lanes. The inputs of a layer are followed by
+//! one more row, of ones: a bias is the weight of an input that is always 1, so dW's product makes db too.
+
+use super::Dense;
+use super::activation::{Activate, Activation, Chain, Rectify, ThroughRelu, ThroughTanh};
+use crate::error::Result;
+use crate::gemm::{Product, Store, Transpose, row_length};
+use crate::parallel::zeros;
+use crate::simd::{Real, Simd, Vector, WIDTH};
+use std::ops::{Deref, DerefMut};
+
+/// Numbers that begin at a cache line.
+pub struct Lines<T> {
+    buffer: Vec<T>,
+    first: usize,
+}
+
+impl<T: Real> Lines<T> {
+    /// `n` zeros.
+    pub fn new(n: usize) -> Result<Lines<T>> {
+        let buffer: Vec<T> = zeros(n + T::LANES)?;
+        let first = buffer.as_ptr().align_offset(WIDTH).min(T::LANES);
+        Ok(Lines { buffer, first })
+    }
+}
+
+impl<T: Real> Deref for Lines<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.buffer[self.first..self.first + self.buffer.len() - T::LANES]
+    }
+}
+
+impl<T: Real> DerefMut for Lines<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        let end = self.first + self.buffer.len() - T::LANES;
+        &mut self.buffer[self.first..end]
+    }
+}
+
+/// What a layer's way back needs besides its arguments.
+pub struct Scratch<T> {
+    /// The side in lanes turned, [sample][feature]; the inputs with ones after them.
+    turned: Lines<T>,
+    /// dWᵀ.
+    transposed: Lines<T>,
+}
+
+/// A dense layer and the activation after it.
+pub struct DenseLayer {
+    place: Dense,
+    /// The activation after it; identity after the last.
+    pub activation: Activation,
+    /// Which side of the weights dW has in its lanes.
+    lanes: Side,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Inputs,
+    Outputs,
+}
+
+/// `n` rounded up to whole vectors of the level.
+#[inline(always)]
+fn whole<S: Simd, T: Real>(n: usize) -> usize {
+    let lanes = T::Vector::<S>::LANES;
+    n.div_ceil(lanes) * lanes
+}
+
+impl DenseLayer {
+    /// A layer for blocks of up to `capacity` samples.
+    pub fn new<T: Real>(place: Dense, activation: Activation, capacity: usize) -> DenseLayer {
+        // Vector operations a sample: the product's, and about five a vector for turning the side in lanes. Turning
+        // dWᵀ back pays for more than a vector of samples only.
+        let cost = |lanes: usize, rows: usize| lanes.div_ceil(T::LANES) * (rows + 5);
+        let (inputs, outputs) = (place.inputs + 1, place.outputs);
+        let turn_inputs = capacity > T::LANES && cost(inputs, outputs) < cost(outputs, inputs);
+        DenseLayer { place, activation, lanes: if turn_inputs { Side::Inputs } else { Side::Outputs } }
+    }
+
+    /// Numbers in.
+    pub fn inputs(&self) -> usize {
+        self.place.inputs
+    }
+
+    /// Numbers out.
+    pub fn outputs(&self) -> usize {
+        self.place.outputs
+    }
+
+    /// Scratch for blocks of up to `capacity` samples.
+    pub fn scratch<T: Real>(&self, capacity: usize) -> Result<Scratch<T>> {
+        match self.lanes {
+            Side::Outputs => Ok(Scratch {
+                turned: Lines::new(capacity * row_length::<T>(self.outputs()))?,
+                transposed: Lines::new(0)?,
+            }),
+            Side::Inputs => {
+                let row = row_length::<T>(self.inputs() + 1);
+                let mut turned = Lines::new(capacity * row)?;
+                turned.iter_mut().skip(self.inputs()).step_by(row).for_each(|one| *one = T::ONE);
+                Ok(Scratch { turned, transposed: Lines::new(self.outputs() * row)? })
+            }
+        }
+    }
+
+    /// f(Wᵀx + b) of `n` samples: `out` (outputs, row), `slope` the same or empty, `x` (inputs, row).
+    #[inline(always)]
+    pub fn forward<S: Simd, T: Real>(
+        &self,
+        out: &mut [T],
+        slope: &mut [T],
+        x: &[T],
+        parameters: &[T],
+        row: usize,
+        n: usize,
+    ) {
+        macro_rules! product {
+            ($end:expr) => {
+                S::call(Product {
+                    c: &mut *out,
+                    c_row: row,
+                    a: &parameters[self.place.weights.clone()],
+                    a_row: 1,
+                    a_col: self.outputs(),
+                    b: x,
+                    b_row: row,
+                    start: Some(&parameters[self.place.biases.clone()]),
+                    m: self.outputs(),
+                    n: whole::<S, T>(n),
+                    k: self.inputs(),
+                    end: $end,
+                })
+            };
+        }
+        match self.activation {
+            Activation::Relu if slope.is_empty() => product!(Rectify),
+            Activation::Identity if slope.is_empty() => product!(Store),
+            activation => {
+                product!(Store);
+                let z = &mut out[..self.outputs() * row];
+                S::call_apart(Activate { activation, z, slope, row, n });
+            }
+        }
+    }
+
+    /// The gradient in weights and biases from `delta` (outputs, row), the derivative in Wᵀx + b.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments, reason = "outputs, inputs, scratch, sizes")]
+    pub fn backward<S: Simd, T: Real>(
+        &self,
+        gradient: &mut [T],
+        delta: &[T],
+        x: &[T],
+        scratch: &mut Scratch<T>,
+        row: usize,
+        n: usize,
+    ) {
+        let gradient = &mut gradient[self.place.weights.start..self.place.biases.end];
+        let (inputs, outputs) = (self.inputs() + 1, self.outputs());
+        let (turned, transposed) = (&mut scratch.turned[..], &mut scratch.transposed[..]);
+        match self.lanes {
+            // dW[i][o] = Σₛ x[i][s]·δ[s][o]
+            Side::Outputs => {
+                let to_row = row_length::<T>(outputs);
+                let to = &mut *turned;
+                S::call(Transpose { to, to_row, from: delta, from_row: row, rows: outputs, columns: n });
+                S::call(Product {
+                    c: gradient,
+                    c_row: outputs,
+                    a: x,
+                    a_row: row,
+                    a_col: 1,
+                    b: turned,
+                    b_row: to_row,
+                    start: None,
+                    m: inputs,
+                    n: outputs,
+                    k: n,
+                    end: Store,
+                });
+            }
+            // dWᵀ[o][i] = Σₛ δ[o][s]·x[s][i]
+            Side::Inputs => {
+                let to_row = row_length::<T>(inputs);
+                let to = &mut *turned;
+                // Where the ones would take a vector of their own, it is there already: see `scratch`.
+                let rows = if self.inputs().is_multiple_of(T::LANES) { self.inputs() } else { inputs };
+                S::call(Transpose { to, to_row, from: x, from_row: row, rows, columns: n });
+                S::call(Product {
+                    c: &mut *transposed,
+                    c_row: to_row,
+                    a: delta,
+                    a_row: row,
+                    a_col: 1,
+                    b: turned,
+                    b_row: to_row,
+                    start: None,
+                    m: outputs,
+                    n: inputs,
+                    k: n,
+                    end: Store,
+                });
+                S::call(Transpose {
+                    to: gradient,
+                    to_row: outputs,
+                    from: transposed,
+                    from_row: to_row,
+                    rows: outputs,
+                    columns: inputs,
+                });
+            }
+        }
+    }
+
+    /// The derivative in the sums that `x` was made of, into the place of `x` (inputs, row): (W·δ)·f′, f being the
+    /// activation `before` this layer and `slope` its derivative where it is stored.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments, reason = "outputs, inputs, sizes")]
+    pub fn backward_to_inputs<S: Simd, T: Real>(
+        &self,
+        x: &mut [T],
+        delta: &[T],
+        parameters: &[T],
+        before: Activation,
+        slope: &[T],
+        row: usize,
+        n: usize,
+    ) {
+        macro_rules! product {
+            ($end:expr) => {
+                S::call(Product {
+                    c: &mut *x,
+                    c_row: row,
+                    a: &parameters[self.place.weights.clone()],
+                    a_row: self.outputs(),
+                    a_col: 1,
+                    b: delta,
+                    b_row: row,
+                    start: None,
+                    m: self.inputs(),
+                    n: whole::<S, T>(n),
+                    k: self.outputs(),
+                    end: $end,
+                })
+            };
+        }
+        match before {
+            Activation::Relu if slope.is_empty() => product!(ThroughRelu),
+            Activation::Tanh if slope.is_empty() => product!(ThroughTanh),
+            Activation::Identity if slope.is_empty() => product!(Store),
+            _ => {
+                product!(Store);
+                S::call(Chain { dx: &mut x[..self.inputs() * row], slope, row, n });
+            }
+        }
+    }
+}
