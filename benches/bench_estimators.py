@@ -44,7 +44,7 @@ def controller():
         X,
         y,
         {"hidden_layer_sizes": (64, 32), "batch_size": 32, "solver": "sgd", "learning_rate_init": 0.01},
-        5,
+        40,
     )
 
 
