@@ -948,6 +948,15 @@ def test_wrong_data(arguments, message):
         MLPClassifier(max_iter=2).fit(X, **{"y": TWO, **arguments})
 
 
+def test_weights_that_leave_nothing_to_validate_on():
+    weights = np.zeros(120)
+    weights[0] = 1.0
+    with pytest.raises(
+        ValueError, match="sample_weight is 0 for all rows that are (held back|left to train on)"
+    ):
+        MLPRegressor(early_stopping=True, random_state=0).fit(X, NUMBERS, weights)
+
+
 def test_wrong_data_of_other_kinds():
     with pytest.raises(ValueError, match="X_val is for the solvers 'sgd' and 'adam'"):
         MLPClassifier(solver="lbfgs").fit(X, TWO, X_val=X, y_val=TWO)

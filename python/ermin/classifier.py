@@ -100,7 +100,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
         What the best epoch is the best in: the validation loss, a scorer of scikit-learn's, or for None the accuracy.
         Of equal ones the earlier epoch.
     refit : bool, default False
-        After validation, train again on all rows for the best number of epochs.
+        After validation, `fit` trains again on all rows for the best number of epochs.
     weight_decay : float, default 0
         Decoupled: weights shrink by learning rate × weight_decay of themselves a step.
     dropout : float, default 0

@@ -93,4 +93,11 @@ def hold_back(
             candidates, classes = candidates[several], classes[several]
     chosen = np.zeros(n, dtype=bool)
     chosen[candidates[choose_rows(len(candidates), wanted / len(candidates), classes, seed)]] = True
+    if sample.weights is not None:
+        for rows, purpose in ((chosen, "held back"), (~chosen, "left to train on")):
+            if not (sample.weights[rows] > 0).any():
+                raise ValueError(
+                    f"sample_weight is 0 for all rows that are {purpose}; another random_state or validation_fraction "
+                    "draws others"
+                )
     return chosen
