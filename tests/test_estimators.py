@@ -952,7 +952,7 @@ def test_weights_that_leave_nothing_to_validate_on():
     weights = np.zeros(120)
     weights[0] = 1.0
     with pytest.raises(
-        ValueError, match="sample_weight is 0 for all rows that are (held back|left to train on)"
+        ValueError, match=r"sample_weight is 0 for all rows that are (held back|left to train on)"
     ):
         MLPRegressor(early_stopping=True, random_state=0).fit(X, NUMBERS, weights)
 
