@@ -12,6 +12,9 @@ from ermin._core import __version__
 if TYPE_CHECKING:
     from ermin.bernoulli import Bernoulli
     from ermin.categorical import Categorical
+    from ermin.classifier import MLPClassifier
+    from ermin.cross_validation import EpochRisk, cross_validate_epochs
+    from ermin.displays import CoinDisplay, LearningCurveDisplay, ReliabilityDisplay
     from ermin.divergences import cross_entropy, empirical_risk, entropy, kl_divergence
     from ermin.estimates import Estimate, monte_carlo
     from ermin.files import load
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     )
     from ermin.network import MLP
     from ermin.optimizers import SGD, Adam, AdamW
+    from ermin.regressor import MLPRegressor
     from ermin.schedules import (
         Adaptive,
         Constant,
@@ -45,9 +49,11 @@ __all__ = [
     "Adaptive",
     "Bernoulli",
     "Categorical",
+    "CoinDisplay",
     "Constant",
     "Cosine",
     "CosineLog",
+    "EpochRisk",
     "EpochState",
     "Estimate",
     "Exponential",
@@ -55,13 +61,18 @@ __all__ = [
     "History",
     "Huber",
     "InverseScaling",
+    "LearningCurveDisplay",
+    "MLPClassifier",
+    "MLPRegressor",
     "OneCycle",
     "Quantile",
     "ReliabilityCurve",
+    "ReliabilityDisplay",
     "Trainer",
     "__version__",
     "brier_score",
     "cross_entropy",
+    "cross_validate_epochs",
     "empirical_risk",
     "entropy",
     "expected_calibration_error",
@@ -74,6 +85,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "classifier": ("MLPClassifier",),
+    "cross_validation": ("EpochRisk", "cross_validate_epochs"),
+    "displays": ("CoinDisplay", "LearningCurveDisplay", "ReliabilityDisplay"),
     "bernoulli": ("Bernoulli",),
     "categorical": ("Categorical",),
     "estimates": ("Estimate", "monte_carlo"),
@@ -89,6 +103,7 @@ _HOMES = {
     ),
     "network": ("MLP",),
     "optimizers": ("SGD", "Adam", "AdamW"),
+    "regressor": ("MLPRegressor",),
     "schedules": (
         "Adaptive",
         "Constant",

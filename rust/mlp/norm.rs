@@ -24,6 +24,11 @@ impl<T: Real> Kernel for SumOfSquares<'_, T> {
     }
 }
 
+/// Σ w² over the weights, not the biases: ½·l2 times it is the penalty.
+pub fn of_weights<T: Real>(shape: &Shape, parameters: &[T]) -> f64 {
+    shape.layers().map(|layer| dispatch(SumOfSquares(&parameters[layer.weights]))).sum()
+}
+
 /// The squared norms of the layers' gradients, added up over steps.
 #[derive(Clone, Debug)]
 pub struct Squares {

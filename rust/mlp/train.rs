@@ -46,6 +46,9 @@ pub struct Settings {
     pub n_threads: Option<usize>,
 }
 
+/// What a step or an epoch adds up, each before the step: Σ weight·loss, Σ weight, and Σ ½·l2·Σw² over the steps.
+pub type Sums = [f64; 3];
+
 /// What a run remembers between steps, besides the parameters.
 #[derive(Clone, Debug)]
 pub struct Memory<T> {
@@ -198,22 +201,28 @@ impl<T: Real> Worker<T> {
         data: &Data,
         numbers: &[u32],
         record: Option<&mut Squares>,
-    ) -> [f64; 2] {
+    ) -> Sums {
         let weight = data.weight_of(numbers);
         if weight == 0.0 {
-            return [0.0, 0.0];
+            return [0.0; 3];
         }
+        let penalty = settings.penalty(shape, parameters);
         let mut partners = std::mem::take(&mut self.partners);
         let draw = settings.draw(memory, numbers, &mut partners);
         let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight, rows: numbers.len() };
         self.compute(settings.loss, parameters, data, &batch, 0);
         self.partners = partners;
         settings.descend(shape, memory, weight, &mut self.gradient, parameters, record);
-        [self.loss, weight]
+        [self.loss, weight, penalty]
     }
 }
 
 impl Settings {
+    /// ½·l2·Σw², by which the sum of a batch's weights is not yet divided.
+    fn penalty<T: Real>(&self, shape: &Shape, parameters: &[T]) -> f64 {
+        if self.l2 == 0.0 { 0.0 } else { 0.5 * self.l2 * norm::of_weights(shape, parameters) }
+    }
+
     /// What chance decides for the next step.
     fn draw<T>(&self, memory: &Memory<T>, numbers: &[u32], partners: &mut Vec<u32>) -> Draw {
         self.regularization.draw(self.seed, memory.state.steps, self.total_steps, numbers, partners)
@@ -356,14 +365,9 @@ pub fn with_trainer<T: Real, R>(
 }
 
 impl<T: Real> Trainer<'_, '_, T> {
-    /// One step on the rows of these numbers: (Σ weight·loss before the step, Σ weight), or None where interrupted,
-    /// with nothing changed. A batch of weight 0 changes nothing.
-    pub fn step(
-        &mut self,
-        parameters: &mut [T],
-        memory: &mut Memory<T>,
-        numbers: &[u32],
-    ) -> Option<[f64; 2]> {
+    /// One step on the rows of these numbers, or None where interrupted, with nothing changed. A batch of weight 0
+    /// changes nothing.
+    pub fn step(&mut self, parameters: &mut [T], memory: &mut Memory<T>, numbers: &[u32]) -> Option<Sums> {
         let data = self.shared.data;
         if numbers.len() <= MOST_ROWS {
             let worker = &mut *self.shared.worker(0);
@@ -372,8 +376,9 @@ impl<T: Real> Trainer<'_, '_, T> {
         }
         let weight = data.weight_of(numbers);
         if weight == 0.0 {
-            return Some([0.0, 0.0]);
+            return Some([0.0; 3]);
         }
+        let penalty = self.settings.penalty(self.shape, parameters);
         let mut partners = std::mem::take(&mut self.partners);
         let draw = self.settings.draw(memory, numbers, &mut partners);
         let rows = block_rows::<T>(self.shape, numbers.len());
@@ -382,11 +387,11 @@ impl<T: Real> Trainer<'_, '_, T> {
         self.partners = partners;
         let (loss, gradient) = (loss?, &mut self.shared.worker(0).gradient);
         self.settings.descend(self.shape, memory, weight, gradient, parameters, self.record.as_mut());
-        Some([loss, weight])
+        Some([loss, weight, penalty])
     }
 
     /// One step on all rows that count.
-    pub fn step_on_all(&mut self, parameters: &mut [T], memory: &mut Memory<T>) -> Option<[f64; 2]> {
+    pub fn step_on_all(&mut self, parameters: &mut [T], memory: &mut Memory<T>) -> Option<Sums> {
         let numbers = self.all_numbers();
         self.step(parameters, memory, &numbers)
     }
@@ -439,8 +444,8 @@ impl<T: Real> Trainer<'_, '_, T> {
         Some(loss)
     }
 
-    /// One epoch: (Σ weight·loss over its batches, Σ weight), or None where interrupted.
-    pub fn epoch(&mut self, parameters: &mut [T], memory: &mut Memory<T>) -> Option<[f64; 2]> {
+    /// One epoch, or None where interrupted.
+    pub fn epoch(&mut self, parameters: &mut [T], memory: &mut Memory<T>) -> Option<Sums> {
         let mut order = std::mem::take(&mut self.order);
         if self.settings.shuffle {
             Stream::new(self.settings.seed, Purpose::Shuffle, 0, memory.epochs).permutation(&mut order);
@@ -453,20 +458,20 @@ impl<T: Real> Trainer<'_, '_, T> {
         memory.epochs += 1;
         let sums = self.steps(parameters, memory, &order);
         self.order = order;
-        if let Some([loss, weight]) = sums {
+        if let Some([loss, weight, _]) = sums {
             memory.state.adaptation.note(&self.settings.optimizer.learning_rate, loss / weight);
         }
         sums
     }
 
-    fn steps(&mut self, parameters: &mut [T], memory: &mut Memory<T>, order: &[u32]) -> Option<[f64; 2]> {
+    fn steps(&mut self, parameters: &mut [T], memory: &mut Memory<T>, order: &[u32]) -> Option<Sums> {
         // Looking at the clock costs as much as a step of the smallest networks: look once in a while.
         const WORK_BETWEEN_LOOKS: f64 = 1e6;
-        let mut sums = [0.0; 2];
+        let mut sums = [0.0; 3];
         let mut work = 0.0;
         for numbers in order.chunks(self.settings.batch_size) {
-            let [loss, weight] = self.step(parameters, memory, numbers)?;
-            sums = [sums[0] + loss, sums[1] + weight];
+            let more = self.step(parameters, memory, numbers)?;
+            sums = std::array::from_fn(|i| sums[i] + more[i]);
             work += work_per_row(self.shape) * numbers.len() as f64;
             if work > WORK_BETWEEN_LOOKS {
                 work = 0.0;
@@ -685,7 +690,7 @@ pub fn fit<T: Real>(
     let (mut best, mut bar, mut waited) = (f64::INFINITY, f64::INFINITY, 0);
     for epoch in 1..=plan.epochs {
         let learning_rate = settings.optimizer.rate(&memory.state, settings.total_steps);
-        let Some([loss, weight]) = trainer.epoch(parameters, memory) else {
+        let Some([loss, weight, _]) = trainer.epoch(parameters, memory) else {
             history.stop_reason = StopReason::Interrupted;
             break;
         };

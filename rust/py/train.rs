@@ -329,7 +329,8 @@ impl TrainerState {
         }
     }
 
-    /// One step on all rows (or with `epoch` an epoch of steps): the parameters in `vector` change; the mean loss.
+    /// One step on all rows (or with `epoch` an epoch of steps): the parameters in `vector` change; the mean loss
+    /// and the mean penalty. The values of `table` are judged if `check` says so: once is enough for the same table.
     fn advance(
         &self,
         shape: &Shape,
@@ -337,8 +338,9 @@ impl TrainerState {
         vector: &Bound<'_, PyUntypedArray>,
         table: Table<'_>,
         epoch: bool,
-    ) -> PyResult<f64> {
-        with_dtype!(vector, T => self.advance_as::<T>(&shape.0, &settings.0, vector, &table, epoch))
+        check: bool,
+    ) -> PyResult<(f64, f64)> {
+        with_dtype!(vector, T => self.advance_as::<T>(&shape.0, &settings.0, vector, &table, epoch, check))
     }
 }
 
@@ -350,14 +352,17 @@ impl TrainerState {
         vector: &Bound<'_, PyUntypedArray>,
         table: &Table<'_>,
         epoch: bool,
-    ) -> PyResult<f64> {
+        check: bool,
+    ) -> PyResult<(f64, f64)> {
         let (parameters, data) = (view_mut::<T>(vector)?, table.data(shape, settings.loss)?);
         let py = vector.py();
         let one_block = !epoch && data.len() <= MOST_ROWS;
         let long = !one_block || data.len() * parameters.len() > 100_000;
         let dtype = "the network's dtype is not the trainer's";
         let sums = interruptible(py, long, |stop| {
-            data.check::<T>(shape, settings.loss, TRAINING, stop)?;
+            if check {
+                data.check::<T>(shape, settings.loss, TRAINING, stop)?;
+            }
             let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let Some((memory, worker)) = T::recall(&mut remembered) else { return Ok(None) };
             if one_block {
@@ -384,8 +389,8 @@ impl TrainerState {
             }
             sums.map(Some).ok_or(Error::Interrupted)
         })?;
-        let [loss, weight] = sums.ok_or_else(|| PyValueError::new_err(dtype))?;
-        Ok(loss / weight)
+        let [loss, weight, penalty] = sums.ok_or_else(|| PyValueError::new_err(dtype))?;
+        Ok((loss / weight, penalty / weight))
     }
 }
 
