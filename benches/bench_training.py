@@ -5,6 +5,7 @@ figure is that of a step, or of an epoch where a step is one; the table at the e
 against what the processor does in registers.
 """
 
+import copy
 import itertools
 import time
 from dataclasses import dataclass
@@ -86,11 +87,11 @@ def ermin_fit(task, epochs):
         if task.momentum
         else ermin.Adam(task.learning_rate)
     )
-    X, y = task.X, task.y
+    X, y, net = task.X, task.y, task.net()
     options = {"batch_size": task.batch, "shuffle": False, "optimizer": optimizer, "n_threads": 1}
 
     def run():
-        return ermin.fit(task.net(), X, y, epochs=epochs, **options).loss
+        return ermin.fit(copy.copy(net), X, y, epochs=epochs, **options).loss
 
     return run
 
