@@ -306,6 +306,8 @@ pub struct Trainer<'a, 'b, T> {
     partners: Vec<u32>,
     /// The norms of the gradients of an epoch's steps, where they are recorded.
     record: Option<Squares>,
+    /// Floating-point operations of a row.
+    work_per_row: f64,
 }
 
 /// Floating-point operations of a row's way through the network and back.
@@ -360,7 +362,19 @@ pub fn with_trainer<T: Real, R>(
     let record = settings.record_gradient_norm.then(|| Squares::new(shape.sizes.len() - 1));
     parallel::with_team(n, &|member| shared.work(member), |team| {
         let shared = &shared;
-        body(&mut Trainer { shape, settings, shared, team, interrupt, totals, order, partners, record })
+        let work_per_row = work_per_row(shape);
+        body(&mut Trainer {
+            shape,
+            settings,
+            shared,
+            team,
+            interrupt,
+            totals,
+            order,
+            partners,
+            record,
+            work_per_row,
+        })
     })
 }
 
@@ -472,7 +486,7 @@ impl<T: Real> Trainer<'_, '_, T> {
         for numbers in order.chunks(self.settings.batch_size) {
             let more = self.step(parameters, memory, numbers)?;
             sums = std::array::from_fn(|i| sums[i] + more[i]);
-            work += work_per_row(self.shape) * numbers.len() as f64;
+            work += self.work_per_row * numbers.len() as f64;
             if work > WORK_BETWEEN_LOOKS {
                 work = 0.0;
                 if (self.interrupt)() {
