@@ -37,9 +37,7 @@ def numpy(net, X):
 
 def jax(net, X):
     jax = pytest.importorskip("jax")
-    parameters = [
-        (jax.numpy.asarray(w), jax.numpy.asarray(b)) for w, b in zip(net.weights, net.biases, strict=True)
-    ]
+    parameters = [(jax.numpy.asarray(w), jax.numpy.asarray(b)) for w, b in zip(net.weights, net.biases, strict=True)]
 
     @jax.jit
     def predict(x):
@@ -66,10 +64,7 @@ def onnx_runtime(net, X):
     helper = onnx.helper
     constants, nodes, name = [], [], "x"
     for i, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
-        constants += [
-            onnx.numpy_helper.from_array(w.copy(), f"w{i}"),
-            onnx.numpy_helper.from_array(b.copy(), f"b{i}"),
-        ]
+        constants += [onnx.numpy_helper.from_array(w.copy(), f"w{i}"), onnx.numpy_helper.from_array(b.copy(), f"b{i}")]
         nodes.append(helper.make_node("Gemm", [name, f"w{i}", f"b{i}"], [f"z{i}"]))
         last = i == len(net.weights) - 1
         nodes.append(helper.make_node("Softmax" if last else "Relu", [f"z{i}"], [f"h{i}"]))
@@ -83,13 +78,7 @@ def onnx_runtime(net, X):
     return lambda: session.run([name], {"x": X})[0]
 
 
-PEERS = {
-    "ermin": ermin_,
-    "NumPy": numpy,
-    "JAX": jax,
-    "scikit-learn": scikit_learn,
-    "ONNX Runtime": onnx_runtime,
-}
+PEERS = {"ermin": ermin_, "NumPy": numpy, "JAX": jax, "scikit-learn": scikit_learn, "ONNX Runtime": onnx_runtime}
 
 
 @pytest.mark.parametrize("peer", PEERS)

@@ -61,17 +61,7 @@ class Task:
 TASKS = [
     Task("2-8-1 tanh, batch 4, Adam", (2, 8, 1), 4, 4, 0.01, None, "tanh", "identity", 20_000),
     Task("11-64-32-3, batch 32, SGD with momentum", (11, 64, 32, 3), 3200, 32, 0.01, 0.9, epochs=20),
-    Task(
-        "4-32-16-4 tanh, batch 10,000, Adam",
-        (4, 32, 16, 4),
-        10_000,
-        10_000,
-        1e-3,
-        None,
-        "tanh",
-        "identity",
-        100,
-    ),
+    Task("4-32-16-4 tanh, batch 10,000, Adam", (4, 32, 16, 4), 10_000, 10_000, 1e-3, None, "tanh", "identity", 100),
     Task("64-100-10, batch 200, Adam", (64, 100, 10), 1400, 200, epochs=20),
     Task("105-128-128-2, batch 256, Adam", (105, 128, 128, 2), 9984, 256, epochs=4),
     Task("784-256-128-10, batch 128, Adam", (784, 256, 128, 10), 1280, 128, epochs=4),

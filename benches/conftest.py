@@ -59,7 +59,5 @@ def pytest_terminal_summary(terminalreporter):
         ours = min((row[2] for row in rows if row[1].startswith("ermin")), default=None)
         for _, name, seconds, flop, _, _ in sorted(rows, key=lambda row: row[2]):
             ratio = f"{seconds / ours:8.2f} ×" if ours else ""
-            share = (
-                f"{flop / seconds / 1e9:7.1f} GFLOP/s {100 * flop / seconds / peak:5.1f} %" if flop else ""
-            )
+            share = f"{flop / seconds / 1e9:7.1f} GFLOP/s {100 * flop / seconds / peak:5.1f} %" if flop else ""
             write(f"  {name:14} {seconds * 1e6:12.3f} µs {ratio} {share}")
