@@ -27,10 +27,10 @@ def digits():
 
 
 def adult_sized():
-    """108-128-128-1 relu, batch 256, Adam, on 32,561 rows: what the adult table is with its categories spread out."""
+    """14-128-128-1 relu, batch 256, Adam, on 39,073 rows: the size of the adult table's training part."""
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(32_561, 108)).astype(np.float32)
-    logit = X[:, 0] + X[:, 1] * X[:, 2] - np.abs(X[:, 3]) + 0.5 * X[:, 4:20].sum(axis=1)
+    X = rng.normal(size=(39_073, 14)).astype(np.float32)
+    logit = X[:, 0] + X[:, 1] * X[:, 2] - np.abs(X[:, 3]) + 0.5 * X[:, 4:].sum(axis=1)
     y = (logit + rng.logistic(size=len(X)) > 0).astype(int)
     return X, y, {"hidden_layer_sizes": (128, 128), "batch_size": 256}, 2
 

@@ -45,6 +45,17 @@ def _gives_probabilities(estimator: MLPClassifier) -> bool:
     return True
 
 
+def _labels(y: NDArray[Any]) -> NDArray[Any]:
+    """The classes in y, in order, or scikit-learn's words about what are none."""
+    if y.dtype.kind in "biuSU":
+        labels = np.unique(y)
+        if 2 * len(labels) < len(y):  # discrete beyond doubt
+            return labels
+    check_classification_targets(y)
+    classes: NDArray[Any] = unique_labels(y)
+    return classes
+
+
 class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # scikit-learn has no types
     """A multi-layer perceptron for classes, labels and distributions over classes.
 
@@ -367,7 +378,6 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
     def _kind(self, y: Any) -> str:
         """What y holds: labels (n_rows,), multilabel or distribution (n_rows, n)."""
         if y.ndim == 1:
-            check_classification_targets(y)
             return "labels"
         kind = type_of_target(y)
         if kind == "multilabel-indicator" and self.loss != "kl":
@@ -378,7 +388,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
 
     def _learn(self, y: Any, *, first: bool, incremental: bool) -> None:
         kind = self._kind(y)
-        labels = unique_labels(y) if kind == "labels" else np.arange(y.shape[1])
+        labels = _labels(y) if kind == "labels" else np.arange(y.shape[1])
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self.classes_, self._targets = labels, kind
             self._sparse_targets = hasattr(y, "toarray")
