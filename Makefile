@@ -1,10 +1,10 @@
 # The same verbs as .ci/run. `make help` lists them.
-.PHONY: help build test lint format bench docs
+.PHONY: help build test exhaustive randomness lint format bench docs
 PYTHON ?= python
 BENCH_OPTIONS ?= --benchmark-columns=min,median --benchmark-group-by=group --benchmark-sort=fullname -q
 
 help:  ## list these verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 build:  ## compile into the active virtual environment
 	maturin develop --release
@@ -12,6 +12,12 @@ build:  ## compile into the active virtual environment
 test:  ## run the tests
 	$(PYTHON) -m pytest
 	cargo test --no-default-features
+
+exhaustive:  ## every float32 through every function of rust/math
+	ERMIN_EXHAUSTIVE=1 $(PYTHON) -m pytest tests/test_math.py -k every_float32 -rP
+
+randomness:  ## 10^10 words of the random streams through the large battery
+	$(PYTHON) tests/randomness.py
 
 lint:  ## formatting, lints, types, and the stub against the module
 	cargo fmt --check

@@ -44,6 +44,8 @@ pub enum Error {
     },
     /// No epoch had a finite loss; the network keeps its weights.
     Diverged,
+    /// The caller asked to stop.
+    Interrupted,
     /// Memory for `bytes` could not be had.
     Memory {
         /// How many.
@@ -78,6 +80,7 @@ impl fmt::Display for Error {
                 "the loss was not finite in any epoch; the network keeps its former weights. \
                  A smaller learning_rate or scaled inputs usually help"
             ),
+            Error::Interrupted => write!(f, "interrupted"),
             Error::Memory { bytes } => write!(f, "cannot allocate {bytes} bytes"),
             Error::File { reason } => write!(f, "{reason}"),
         }

@@ -10,6 +10,7 @@ pub mod gemm;
 pub mod math;
 pub mod mlp;
 pub mod parallel;
+pub mod prob;
 #[cfg(feature = "python")]
 mod py;
 pub mod random;
@@ -17,3 +18,4 @@ pub mod random;
 pub mod rows;
 #[allow(unsafe_code, reason = "intrinsics")]
 pub mod simd;
+pub mod sum;

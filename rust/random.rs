@@ -13,7 +13,7 @@ use crate::simd::{Kernel, Lanes, Simd, Words, dispatch};
 pub enum Purpose {
     /// Making a key of a seed.
     Seed = 0,
-    /// The bits of Bernoulli draws; the index is the bit's place after the binary point.
+    /// The bits of Bernoulli draws; the index tells first bits from those that settle ties.
     Bernoulli = 1,
     /// The uniforms of categorical draws.
     Categorical = 2,
@@ -27,6 +27,20 @@ pub enum Purpose {
     Dropout = 6,
     /// How a batch is mixed with itself; the index is the step.
     Mixup = 7,
+}
+
+impl Purpose {
+    /// All purposes.
+    pub const ALL: [Purpose; 8] = [
+        Purpose::Seed,
+        Purpose::Bernoulli,
+        Purpose::Categorical,
+        Purpose::Initial,
+        Purpose::Shuffle,
+        Purpose::Split,
+        Purpose::Dropout,
+        Purpose::Mixup,
+    ];
 }
 
 /// A 128-bit key.
@@ -69,12 +83,17 @@ impl Stream {
 
     /// Uniform numbers in [0, 1), multiples of 2⁻⁵³, from positions `start` on.
     pub fn uniform(&self, start: u64, to: &mut [f64]) {
-        self.each_word(start, to, |word| (word >> 11) as f64 * (1.0 / (1u64 << 53) as f64));
+        self.each_word(start, to, unit);
     }
 
     /// Uniform numbers in (0, 1), odd multiples of 2⁻⁵³: for quantile functions that are infinite at the ends.
     pub fn open_uniform(&self, start: u64, to: &mut [f64]) {
-        self.each_word(start, to, open);
+        self.each_word(start, to, open_unit);
+    }
+
+    /// Four words named by two numbers: for draws that need more bits once in a while, each by its own position.
+    pub fn named(&self, position: u64, part: u64) -> [u64; 4] {
+        threefry(self.key, [position, part, 1, 0].map(Lanes::<u64, 8>::splat)).map(|lanes| lanes.0[0])
     }
 
     fn each_word(&self, start: u64, to: &mut [f64], f: impl Fn(u64) -> f64) {
@@ -97,8 +116,13 @@ impl Stream {
     }
 }
 
-/// A word as a number in (0, 1), an odd multiple of 2⁻⁵³.
-fn open(word: u64) -> f64 {
+/// The word's first 53 bits as a multiple of 2⁻⁵³ in [0, 1).
+fn unit(word: u64) -> f64 {
+    (word >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
+}
+
+/// The word's first 52 bits as an odd multiple of 2⁻⁵³ in (0, 1).
+fn open_unit(word: u64) -> f64 {
     ((word >> 12) as f64 + 0.5) * (1.0 / (1u64 << 52) as f64)
 }
 
@@ -141,7 +165,7 @@ impl Sequence {
 
     /// A uniform number in (0, 1), an odd multiple of 2⁻⁵³.
     pub fn open_uniform(&mut self) -> f64 {
-        open(self.word())
+        open_unit(self.word())
     }
 
     /// Puts the numbers into an order, each equally likely, by Fisher and Yates' shuffle with exact bounded integers
@@ -304,6 +328,29 @@ mod tests {
             }
         }
         before.set();
+    }
+
+    #[test]
+    fn uniform_numbers_reach_the_ends_of_their_ranges_and_no_further() {
+        assert_eq!((unit(0), unit(u64::MAX)), (0.0, 1.0 - f64::EPSILON / 2.0));
+        assert_eq!((open_unit(0), open_unit(u64::MAX)), (f64::EPSILON / 2.0, 1.0 - f64::EPSILON / 2.0));
+        assert_eq!(open_unit(1 << 63), 0.5 + f64::EPSILON / 2.0);
+        let stream = Stream::new(Seed([3, 4]), Purpose::Initial, 0, 0);
+        let (mut words, mut closed, mut open) = ([0; 1100], [0.0; 1100], [0.0; 1100]);
+        stream.words(5, &mut words);
+        stream.uniform(5, &mut closed);
+        stream.open_uniform(5, &mut open);
+        assert_eq!(closed.to_vec(), words.map(unit).to_vec());
+        assert_eq!(open.to_vec(), words.map(open_unit).to_vec());
+    }
+
+    #[test]
+    fn all_purposes_are_listed_and_differ() {
+        let streams = Purpose::ALL.map(|purpose| Stream::new(Seed([1, 2]), purpose, 0, 0));
+        for (i, purpose) in Purpose::ALL.into_iter().enumerate() {
+            assert_eq!(purpose as usize, i);
+            assert!(!streams[..i].contains(&streams[i]));
+        }
     }
 
     #[test]

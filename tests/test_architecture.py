@@ -40,7 +40,10 @@ PYTHON_IMPORTS = {
     "files": {"_core"},
     "optimizers": {"schedules"},
     "schedules": set(),
+    "estimates": {"_arrays", "_core"},
     "distributions": {"_arrays", "_core"},
+    "bernoulli": {"_arrays", "_core", "distributions", "estimates"},
+    "categorical": {"_arrays", "_core", "distributions", "estimates"},
     "divergences": {"_arrays", "_core", "distributions"},
     "network": {"_arrays", "_core", "files", "losses", "schedules"},
     "losses": set(),
@@ -50,6 +53,7 @@ PYTHON_IMPORTS = {
     "preprocessing": {"reading"},
     "tabular": {
         "_arrays",
+        "categorical",
         "files",
         "metrics",
         "network",
@@ -58,7 +62,7 @@ PYTHON_IMPORTS = {
         "reading",
         "training",
     },
-    "coin": {"distributions", "divergences"},
+    "coin": {"bernoulli", "divergences"},
     "plots": {"metrics"},
     "__main__": {"coin", "metrics", "reading", "tabular"},
 }

@@ -14,7 +14,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 import ermin
 from ermin import _core
 
-PINNED_DIGEST = "ab7d95def0cd753979949b6b252d43c27a3fae7e5a5d9f8e4cb0b10af54859e3"
+PINNED_DIGEST = "554066753a4a9e9aa7efddb004942d0ddd51ad652095c7dd22e3c0ae4934628c"
 
 # Real data, and all that draws, rounds or branches: both dtypes, several blocks a batch, shuffling, dropout, mixup,
 # smoothing, clipping, schedules, weights, a validation split. The first column holds denormals, and the weights that
@@ -114,7 +114,7 @@ def restore_level():
 def test_the_same_bits_for_every_level_and_number_of_threads(dtype, activation, restore_level):
     X, y = load_breast_cancer(return_X_y=True)
     X = (X - X.mean(axis=0)) / X.std(axis=0)
-    X, y = np.tile(X, (2, 1)), np.tile(y, 2)
+    X, y = np.tile(X, (12, 1)), np.tile(y, 12)  # enough for several groups of blocks in a batch
     seen = []
     for level in _core.simd_levels():
         _core.set_simd_level(level)
@@ -129,7 +129,7 @@ def test_the_same_bits_for_every_level_and_number_of_threads(dtype, activation, 
             net = ermin.MLP([30, 19, 3, 2], **options)
             options = {
                 "validation": 0.1,
-                "batch_size": 600,
+                "batch_size": 5000,
                 "epochs": 2,
                 "sample_weight": np.linspace(0, 1, len(X)),
                 "mixup_alpha": 0.5,
@@ -137,7 +137,7 @@ def test_the_same_bits_for_every_level_and_number_of_threads(dtype, activation, 
             }
             history = ermin.fit(net, X, y, rng=0, **options)
             trainer = ermin.Trainer(net, batch_size=280, mixup_alpha=0.5, n_threads=n_threads, rng=0)
-            losses = [trainer.epoch(X, y), trainer.step(X, y)]
+            losses = [trainer.epoch(X[:900], y[:900]), trainer.step(X, y)]
             arrays = [
                 *net.parameters.values(),
                 history.loss,

@@ -16,9 +16,9 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="co
 
 
 def helpers(n_threads):
-    """How many more threads there are during a fit of four blocks a batch than before it, and after it."""
+    """How many more threads there are during a fit of many blocks a batch than before it, and after it."""
     tasks = lambda: len(os.listdir("/proc/self/task"))  # noqa: E731 - a word for a call
-    X = np.random.default_rng(0).normal(size=(4 * 256, 3))
+    X = np.random.default_rng(0).normal(size=(32 * 256, 3))
     net = ermin.MLP([3, 4, 1], rng=0)
     before, during = tasks(), []
     ermin.fit(
@@ -33,10 +33,9 @@ def helpers(n_threads):
     return max(during), tasks() - before
 
 
-@pytest.mark.parametrize("n_threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_n_threads_caps_and_no_thread_is_left(n_threads):
-    # As many as there are blocks at most.
-    assert helpers(n_threads) == (min(n_threads, 4) - 1, 0)
+    assert helpers(n_threads) == (n_threads - 1, 0)
 
 
 WORKERS = """

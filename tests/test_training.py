@@ -355,6 +355,21 @@ def test_an_interrupted_epoch_of_a_trainer_changes_nothing():
     np.testing.assert_array_equal(vector(interrupted.net), vector(other.net))
 
 
+@pytest.mark.parametrize("name", ["predict", "loss", "gradient", "step"])
+def test_long_calls_can_be_interrupted(name):
+    X = np.broadcast_to(np.ones(5, np.float32), (20_000_000, 5))
+    net = ermin.MLP([5, 64, 64, 1], rng=0)
+    before = vector(net)
+    y = np.broadcast_to(np.float32(0), (len(X), 1))
+    call = ermin.Trainer(net).step if name == "step" else getattr(net, name)
+    began = time.perf_counter()
+    with pytest.raises(OwnError, match="from a handler"), raising_after(0.05):
+        call(X) if name == "predict" else call(X, y)
+    # The whole takes several seconds; a busy machine may delay the thread that looks.
+    assert time.perf_counter() - began < 2
+    np.testing.assert_array_equal(vector(net), before)
+
+
 def test_a_callback_that_raises_leaves_the_last_weights_where_nothing_says_which_are_best():
     X, y = noisy_classes(n=60)
     net = ermin.MLP([5, 2], output="softmax", rng=0)

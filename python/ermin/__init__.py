@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING, Any
 from ermin._core import __version__
 
 if TYPE_CHECKING:
+    from ermin.bernoulli import Bernoulli
+    from ermin.categorical import Categorical
+    from ermin.divergences import cross_entropy, empirical_risk, entropy, kl_divergence
+    from ermin.estimates import Estimate, monte_carlo
     from ermin.files import load
     from ermin.losses import Huber, Quantile
+    from ermin.metrics import (
+        ReliabilityCurve,
+        brier_score,
+        expected_calibration_error,
+        log_loss,
+        reliability_curve,
+    )
     from ermin.network import MLP
     from ermin.optimizers import SGD, Adam, AdamW
     from ermin.schedules import (
@@ -32,10 +43,13 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adaptive",
+    "Bernoulli",
+    "Categorical",
     "Constant",
     "Cosine",
     "CosineLog",
     "EpochState",
+    "Estimate",
     "Exponential",
     "FlatCosine",
     "History",
@@ -43,15 +57,36 @@ __all__ = [
     "InverseScaling",
     "OneCycle",
     "Quantile",
+    "ReliabilityCurve",
     "Trainer",
     "__version__",
+    "brier_score",
+    "cross_entropy",
+    "empirical_risk",
+    "entropy",
+    "expected_calibration_error",
     "fit",
+    "kl_divergence",
     "load",
+    "log_loss",
+    "monte_carlo",
+    "reliability_curve",
 ]
 
 _HOMES = {
+    "bernoulli": ("Bernoulli",),
+    "categorical": ("Categorical",),
+    "estimates": ("Estimate", "monte_carlo"),
+    "divergences": ("cross_entropy", "empirical_risk", "entropy", "kl_divergence"),
     "files": ("load",),
     "losses": ("Huber", "Quantile"),
+    "metrics": (
+        "ReliabilityCurve",
+        "brier_score",
+        "expected_calibration_error",
+        "log_loss",
+        "reliability_curve",
+    ),
     "network": ("MLP",),
     "optimizers": ("SGD", "Adam", "AdamW"),
     "schedules": (

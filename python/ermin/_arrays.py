@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     Seed: TypeAlias = int | bytes | tuple[int, ...]
@@ -27,8 +29,12 @@ def seed(rng: RngLike) -> Seed:
     An int is hashed natively; a `SeedSequence` gives the 16 bytes of its ``generate_state(4)``; a `Generator` gives
     two raw words, taken under its lock, so that two calls differ; None gives 16 bytes of the system's entropy.
     """
+    if type(rng) is int and 0 <= rng < _WORD:  # first, and fast: the usual case
+        return rng
     if rng is None:
         return os.urandom(16)
+    if isinstance(rng, bytes):  # a key made here before
+        return rng
     if isinstance(rng, np.random.Generator):
         return np.asarray(rng.bit_generator.random_raw(2), dtype="<u8").tobytes()
     if isinstance(rng, np.random.SeedSequence):
@@ -90,6 +96,79 @@ def floats(x: ArrayLike, name: str, dtype: Any = None) -> NDArray[Any]:
     if dtype is None:
         dtype = np.float32 if array.dtype == np.float32 else np.float64
     return np.require(array, dtype=dtype, requirements=["C", "A"])
+
+
+def tosses(x: ArrayLike, name: str) -> NDArray[Any]:
+    """`x` as a C-contiguous, aligned, native array of bool, an integer type, float32 or float64, as it comes."""
+    array = np.asarray(x)
+    if array.dtype.kind in "biu":
+        return np.require(array, dtype=array.dtype.newbyteorder("="), requirements=["C", "A"])
+    return floats(array, name)
+
+
+def each(shape: tuple[int, ...], whole: tuple[int, ...]) -> int | None:
+    """How many neighbours of an array of shape `whole` share an element of one of `shape` broadcast to it.
+
+    Element i of the whole then has element ``i // each % size``; None where broadcasting is not of that kind.
+    """
+    padded = (1,) * (len(whole) - len(shape)) + shape
+    pairs = list(zip(padded, whole, strict=True))
+    shared = 1
+    while pairs and pairs[-1][0] == 1:
+        shared *= pairs.pop()[1]
+    while pairs and pairs[-1][0] == pairs[-1][1]:
+        pairs.pop()
+    return shared if all(length == 1 for length, _ in pairs) else None
+
+
+def broadcast_to(shape: tuple[int, ...], whole: tuple[int, ...], name: str) -> None:
+    """Refuses an array of `shape` that cannot be broadcast to `whole`."""
+    padded = (1,) * (len(whole) - len(shape)) + shape
+    if len(padded) > len(whole) or any(a not in (1, b) for a, b in zip(padded, whole, strict=True)):
+        raise ValueError(f"{name} has shape {shape}, which cannot be broadcast to {whole}")
+
+
+def common_shape(first: tuple[int, ...], second: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """The shape that a parameter of shape `first` and an array of shape `second` are broadcast to."""
+    if first == second or not first:
+        return second
+    try:
+        return np.broadcast_shapes(first, second)
+    except ValueError:
+        raise ValueError(
+            f"{name} has shape {second}, which does not go with the parameter's shape {first}"
+        ) from None
+
+
+def size(size: int | Sequence[int]) -> tuple[int, ...]:
+    """A shape, given as NumPy's `size`."""
+    lengths = (size,) if hasattr(size, "__index__") else size
+    try:
+        shape = tuple(operator.index(length) for length in lengths)
+    except TypeError:
+        raise TypeError(f"size is {size!r}, but must be None, an int or a tuple of ints") from None
+    if any(length < 0 for length in shape):
+        raise ValueError(f"size is {size!r}, but must not be negative")
+    return shape
+
+
+def filled(out: Any, shape: tuple[int, ...] | None, inputs: Sequence[Any]) -> NDArray[Any]:
+    """`out` checked: an array of that shape (None: any), writeable, and apart from the inputs' memory."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out is of type {type(out).__name__}, but must be a NumPy array")
+    if shape is not None and out.shape != shape:
+        raise ValueError(f"out has shape {out.shape}, but must have shape {shape}")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only, but must be writeable")
+    for array in inputs:
+        if isinstance(array, np.ndarray) and np.may_share_memory(out, array):
+            raise ValueError("out overlaps an input, but must have memory of its own")
+    return out
+
+
+def is_plain(array: NDArray[Any]) -> bool:
+    """Whether the native module can write into it as it is."""
+    return bool(array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative)
 
 
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)

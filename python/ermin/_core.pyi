@@ -13,6 +13,7 @@ __version__: str
 _Array = NDArray[Any]
 _Table = tuple[Rows, _Array, NDArray[np.float64] | None, NDArray[np.uint32] | None]
 _Schedule = tuple[str, float, tuple[float, float, float], float]
+_Argument = tuple[_Array, int, bool, float, str]
 _Named = tuple[str, str, list[int], bytes]
 
 def simd_level() -> str: ...
@@ -20,12 +21,29 @@ def simd_levels() -> list[str]: ...
 def set_simd_level(name: str) -> None: ...
 def evaluate(function: str, x: _Array, out: _Array) -> None: ...
 def normal_quantile(p: float) -> float: ...
+def beta_quantile(p: float, a: float, b: float) -> float: ...
+def stream_words(
+    seed: Seed, purpose: str, member: int, index: int, start: int, out: NDArray[np.uint64]
+) -> None: ...
 def multiply_adds(rounds: int) -> int: ...
 def hold_back(
     seed: Seed, fraction: float, classes: NDArray[np.uint32] | None, out: NDArray[np.bool_]
 ) -> None: ...
 def save(path: str, description: str, tensors: Sequence[_Named]) -> None: ...
 def load(path: str) -> tuple[str, list[_Named]]: ...
+def divergence(
+    quantity: str,
+    truth: _Argument | NDArray[np.int64],
+    model: _Argument | None,
+    front: Sequence[int],
+    plan: tuple[str, float, str, float],
+    out: _Array | None,
+    terms: bool,
+    weights: NDArray[np.float64] | None,
+    single: bool,
+    n_threads: int | None,
+) -> float: ...
+def kl_divergence_of_rows(p: NDArray[np.float64], q: NDArray[np.float64]) -> float | None: ...
 def fit(
     shape: Shape,
     settings: Settings,
@@ -35,6 +53,69 @@ def fit(
     plan: tuple[int, int | None, float, str, bool],
     observe: Callable[..., tuple[bool, float]] | None,
 ) -> tuple[list[NDArray[np.float64]], int, str, BaseException | None]: ...
+def bernoulli_check(values: _Array, logits: bool) -> None: ...
+def bernoulli_sample(
+    values: float | _Array,
+    each: int,
+    logits: bool,
+    seed: Seed,
+    start: int,
+    out: _Array,
+    n_threads: int | None,
+) -> None: ...
+def bernoulli_sample_packed(
+    values: float | _Array,
+    each: int,
+    logits: bool,
+    seed: Seed,
+    start: int,
+    n: int,
+    out: _Array,
+    n_threads: int | None,
+) -> None: ...
+def bernoulli_counts(
+    x: _Array, sample_weight: NDArray[np.float64] | None, n_threads: int | None
+) -> list[float]: ...
+def bernoulli_log_prob(
+    values: _Array, each: int, logits: bool, x: _Array, out: _Array, n_threads: int | None
+) -> None: ...
+def bernoulli_log_likelihood(
+    values: float | _Array,
+    each: int,
+    logits: bool,
+    x: _Array,
+    sample_weight: NDArray[np.float64] | None,
+    n_threads: int | None,
+) -> float: ...
+def categorical_check(values: _Array, n_classes: int, logits: bool, tolerance: float) -> None: ...
+def categorical_sample(
+    values: _Array,
+    n_classes: int,
+    logits: bool,
+    each: int,
+    seed: Seed,
+    start: int,
+    out: _Array,
+    n_threads: int | None,
+) -> None: ...
+def categorical_log_prob(
+    values: _Array,
+    n_classes: int,
+    logits: bool,
+    each: int,
+    x: NDArray[np.uint32],
+    out: _Array,
+    n_threads: int | None,
+) -> None: ...
+def categorical_log_likelihood(
+    values: _Array,
+    n_classes: int,
+    logits: bool,
+    each: int,
+    x: NDArray[np.uint32],
+    sample_weight: NDArray[np.float64] | None,
+    n_threads: int | None,
+) -> float: ...
 
 @final
 class Shape:

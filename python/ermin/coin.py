@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ermin.distributions import Bernoulli
+from ermin.bernoulli import Bernoulli
 from ermin.divergences import cross_entropy, kl_divergence
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ermin import _arrays, files, training
-from ermin.distributions import Categorical
+from ermin.categorical import Categorical
 from ermin.network import MLP
 from ermin.preprocessing import Column, Preprocessing, as_floats, as_texts, kind_of
 
@@ -280,7 +280,7 @@ class TableModel:
         if self.target.task == "regression":
             return self.values(X)
         classes: NDArray[Any] = np.asarray(self.classes)
-        return classes[self.probabilities(X).argmax(axis=1)]
+        return np.asarray(classes[self.probabilities(X).argmax(axis=1)])
 
     def probabilities(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """`predict_proba` for inputs already prepared."""

@@ -257,8 +257,8 @@ def fit(
 
     Notes
     -----
-    An interrupt (Ctrl-C) or an exception from a callback leaves the network with the best parameters so far and comes
-    out unchanged.
+    An interrupt (Ctrl-C) or an exception from a callback comes out unchanged. The network then has the parameters of a
+    regular end: the best so far where there is validation or a score, the latest otherwise.
 
     Examples
     --------

@@ -103,11 +103,17 @@ pub const VALIDATION: Names = Names { x: "validation[0]", y: "validation[1]", we
 impl Data<'_> {
     /// Judges every value as the type `T` holds it: inputs finite, targets what the loss is defined for, weights finite
     /// and at least 0.
-    pub fn check<T: Real>(&self, shape: &Shape, loss: Loss, names: Names) -> Result<()> {
+    pub fn check<T: Real>(
+        &self,
+        shape: &Shape,
+        loss: Loss,
+        names: Names,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<()> {
         if self.is_empty() {
             return Err(Error::Empty { argument: names.x, need: "have at least one row" });
         }
-        self.x.check::<T>(names.x)?;
+        self.x.check::<T>(names.x, stop)?;
         match self.y {
             Targets::Classes(classes) => check_classes(classes, shape.n_outputs(), names.y)?,
             Targets::Values(values) => check_values::<T>(&values, loss, names.y)?,

@@ -491,11 +491,12 @@ pub fn gradient<T: Real>(
     settings: &Settings,
     parameters: &[T],
     data: &Data,
+    interrupt: Interrupt,
     out: &mut [T],
 ) -> Result<f64> {
     let regularization = Regularization::none();
     let settings = &Settings { batch_size: data.len(), regularization, ..settings.clone() };
-    with_trainer(shape, settings, data, 1, &|| false, |trainer| {
+    with_trainer(shape, settings, data, 1, interrupt, |trainer| {
         let numbers = trainer.all_numbers();
         let weight = data.weight_of(&numbers);
         let (rows, factor) = (block_rows::<T>(shape, numbers.len()), 1.0 / weight);
@@ -503,7 +504,7 @@ pub fn gradient<T: Real>(
         let several = (numbers.len() > MOST_ROWS).then(|| trainer.blocks(parameters, &batch));
         let worker = &mut *trainer.shared.worker(0);
         let loss = match several {
-            Some(loss) => loss.unwrap_or(f64::NAN),
+            Some(loss) => loss.ok_or(Error::Interrupted)?,
             None => {
                 worker.compute(settings.loss, parameters, data, &batch, 0);
                 worker.loss
@@ -562,6 +563,7 @@ pub fn predict<T: Real>(
     x: &crate::rows::Rows,
     logits: bool,
     n_threads: Option<usize>,
+    interrupt: Interrupt,
     out: &mut [T],
 ) -> Result<()> {
     let (n, k) = (x.n_rows(), shape.n_outputs());
@@ -572,16 +574,17 @@ pub fn predict<T: Real>(
     let failure = Mutex::new(Ok(()));
     let threads =
         parallel::threads(n_threads, n.div_ceil(CHUNK), NANOSECONDS * work_per_row(shape) * n as f64 / 3.0);
-    parallel::for_each(threads, out.chunks_mut(CHUNK * k).enumerate(), |(chunk, out)| {
-        match Block::new(shape, MOST_ROWS, Way::There) {
-            Ok(mut block) => {
-                for (i, out) in out.chunks_mut(MOST_ROWS * k).enumerate() {
-                    block.predict(shape, parameters, x, chunk * CHUNK + i * MOST_ROWS, logits, out);
-                }
+    let work = |(chunk, out): (usize, &mut [T])| match Block::new(shape, MOST_ROWS, Way::There) {
+        Ok(mut block) => {
+            for (i, out) in out.chunks_mut(MOST_ROWS * k).enumerate() {
+                block.predict(shape, parameters, x, chunk * CHUNK + i * MOST_ROWS, logits, out);
             }
-            Err(error) => *failure.lock().unwrap_or_else(PoisonError::into_inner) = Err(error),
         }
-    });
+        Err(error) => *failure.lock().unwrap_or_else(PoisonError::into_inner) = Err(error),
+    };
+    if parallel::for_each_until(threads, out.chunks_mut(CHUNK * k).enumerate(), work, interrupt) {
+        return Err(Error::Interrupted);
+    }
     failure.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 

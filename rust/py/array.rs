@@ -8,8 +8,10 @@
 use crate::mlp::Shape;
 use crate::mlp::data::{Data, Targets};
 use crate::mlp::loss::Loss;
+use crate::prob::likelihood::Tosses;
 use crate::random::Seed;
-use crate::rows::{self, Indices, Rows};
+use crate::rows::{self, Events, EventsMut, Indices, Rows};
+use crate::simd::Real;
 use numpy::{Element, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -60,15 +62,15 @@ fn wrong(what: &str) -> PyErr {
 }
 
 /// The element type of an array of native aligned numbers.
-fn element(array: &Bound<'_, PyUntypedArray>) -> PyResult<rows::Element> {
+fn element(array: &Bound<'_, PyUntypedArray>) -> Option<rows::Element> {
     use rows::Element::*;
     let dtype = array.dtype();
     // SAFETY: `array` is a live array object, whose header has this field.
-    let aligned = unsafe { (*array.as_array_ptr()).fields.flags } & numpy::npyffi::NPY_ARRAY_ALIGNED != 0;
-    if !aligned || dtype.is_native_byteorder() == Some(false) {
-        return Err(wrong("X"));
+    let flags = unsafe { (*array.as_array_ptr()).fields.flags };
+    if flags & numpy::npyffi::NPY_ARRAY_ALIGNED == 0 || dtype.is_native_byteorder() == Some(false) {
+        return None;
     }
-    Ok(match (dtype.kind(), dtype.itemsize()) {
+    Some(match (dtype.kind(), dtype.itemsize()) {
         (b'b', 1) => Bool,
         (b'i', 1) => I8,
         (b'i', 2) => I16,
@@ -80,7 +82,7 @@ fn element(array: &Bound<'_, PyUntypedArray>) -> PyResult<rows::Element> {
         (b'u', 8) => U64,
         (b'f', 4) => F32,
         (b'f', 8) => F64,
-        _ => return Err(wrong("X")),
+        _ => return None,
     })
 }
 
@@ -89,15 +91,42 @@ fn rows<'a>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<Rows<'a>> {
     let (&[n_rows, n_columns], &[row_stride, column_stride]) = (array.shape(), array.strides()) else {
         return Err(wrong("X"));
     };
-    let element = element(array)?;
+    let element = element(array).filter(|_| n_rows <= u32::MAX as usize).ok_or_else(|| wrong("X"))?;
     // SAFETY: `array` is a live array object, whose header has this field.
     let data = unsafe { (*array.as_array_ptr()).fields.data };
-    if n_rows > u32::MAX as usize {
-        return Err(wrong("X"));
-    }
     // SAFETY: NumPy vouches for shape and strides; dtype, byte order and alignment have been checked; the caller's
     // reference keeps the memory alive.
     Ok(unsafe { Rows::new(data.cast(), element, (n_rows, n_columns), (row_stride, column_stride)) })
+}
+
+/// An array of native aligned numbers in any strides, its last axis that of events, the others broadcast to `front`.
+pub fn events<'a>(array: &'a Bound<'_, PyUntypedArray>, front: &[usize]) -> PyResult<Events<'a>> {
+    let shape = array.shape();
+    let own = shape.split_last().map(|(_, own)| own).ok_or_else(|| wrong("a distribution"))?;
+    let fits = own.len() <= front.len()
+        && own.iter().rev().zip(front.iter().rev()).all(|(own, n)| own == n || *own == 1)
+        && front.iter().try_fold(1usize, |product, n| product.checked_mul(*n)).is_some();
+    let element = element(array).filter(|_| fits).ok_or_else(|| wrong("a distribution"))?;
+    // SAFETY: `array` is a live array object, whose header has this field.
+    let data = unsafe { (*array.as_array_ptr()).fields.data };
+    // SAFETY: as for `rows`; that the axes broadcast has been checked.
+    Ok(unsafe { Events::new(data.cast(), element, front, shape, array.strides()) })
+}
+
+/// An array of results that this call fills, in any strides, its last axis that of events.
+pub fn events_mut<'a, T: Real + Element>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<EventsMut<'a, T>> {
+    // SAFETY: `array` is a live array object, whose header has these fields.
+    let (data, flags) = unsafe {
+        let raw = &*array.as_array_ptr();
+        (raw.fields.data.cast::<T>(), raw.fields.flags)
+    };
+    let writeable = flags & numpy::npyffi::NPY_ARRAY_WRITEABLE != 0;
+    if !writeable || !is::<T>(array) || element(array).is_none() || array.shape().is_empty() {
+        return Err(wrong("out"));
+    }
+    // SAFETY: NumPy vouches for shape and strides; dtype and alignment have been checked, and in the Python door that
+    // `out` overlaps no input.
+    Ok(unsafe { EventsMut::new(data, array.shape(), array.strides()) })
 }
 
 /// Inputs as `_arrays.table` hands them over: an array, or compressed sparse rows.
@@ -123,7 +152,7 @@ impl Inputs<'_> {
                 if !data.is_c_contiguous() || data.len() != columns.len() || ends.len() > u32::MAX as usize {
                     return Err(wrong("X"));
                 }
-                let element = element(data)?;
+                let element = element(data).ok_or_else(|| wrong("X"))?;
                 // SAFETY: `data` is a live array object, whose header has this field.
                 let data = unsafe { (*data.as_array_ptr()).fields.data };
                 // SAFETY: the elements are contiguous and as many as column numbers; `element` has checked their form;
@@ -185,4 +214,69 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Seed {
         }
         Ok(Seed::from_words(&object.extract::<Vec<u64>>()?))
     }
+}
+
+/// An array of numbers that this call fills with 0 and 1: its elements as unsigned words, and the word that means 1.
+pub enum Words<'a> {
+    U8(&'a mut [u8], u8),
+    U16(&'a mut [u16], u16),
+    U32(&'a mut [u32], u32),
+    U64(&'a mut [u64], u64),
+}
+
+/// The elements of a contiguous, writeable array of bool, an integer or a floating-point type.
+#[allow(clippy::mut_from_ref, reason = "the array object is shared; its memory is the caller's to give")]
+pub fn words_mut<'a>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<Words<'a>> {
+    /// The elements as words of their width.
+    fn of<'a, W>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<&'a mut [W]> {
+        // SAFETY: `array` is a live array object, whose header has these fields.
+        let (data, flags) = unsafe {
+            let raw = &*array.as_array_ptr();
+            (raw.fields.data.cast::<W>(), raw.fields.flags)
+        };
+        let wanted = numpy::npyffi::NPY_ARRAY_ALIGNED | numpy::npyffi::NPY_ARRAY_WRITEABLE;
+        let native = array.dtype().is_native_byteorder() != Some(false);
+        if !array.is_c_contiguous() || flags & wanted != wanted || !native || !data.is_aligned() {
+            return Err(wrong("out"));
+        }
+        let data = if array.is_empty() { std::ptr::dangling_mut() } else { data };
+        // SAFETY: layout, alignment and writeability have been checked, and the element's width is W's; the Python door
+        // has checked that `out` overlaps no input.
+        Ok(unsafe { slice::from_raw_parts_mut(data, array.len()) })
+    }
+    let dtype = array.dtype();
+    Ok(match (dtype.kind(), dtype.itemsize()) {
+        (b'b' | b'i' | b'u', 1) => Words::U8(of(array)?, 1),
+        (b'i' | b'u', 2) => Words::U16(of(array)?, 1),
+        (b'i' | b'u', 4) => Words::U32(of(array)?, 1),
+        (b'i' | b'u', 8) => Words::U64(of(array)?, 1),
+        (b'f', 2) => Words::U16(of(array)?, 0x3c00), // 1 in half precision
+        (b'f', 4) => Words::U32(of(array)?, 1f32.to_bits()),
+        (b'f', 8) => Words::U64(of(array)?, 1f64.to_bits()),
+        _ => return Err(wrong("out")),
+    })
+}
+
+/// Tosses in a contiguous array of bool, an integer, float32 or float64.
+pub fn tosses<'a>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<Tosses<'a>> {
+    let dtype = array.dtype();
+    Ok(match (dtype.kind(), dtype.itemsize()) {
+        // A bool of NumPy's is a byte.
+        (b'b', 1) => {
+            let bools: &[bool] = view(array)?;
+            // SAFETY: bool and u8 have the same size and alignment.
+            Tosses::U8(unsafe { slice::from_raw_parts(bools.as_ptr().cast(), bools.len()) })
+        }
+        (b'u', 1) => Tosses::U8(view(array)?),
+        (b'u', 2) => Tosses::U16(view(array)?),
+        (b'u', 4) => Tosses::U32(view(array)?),
+        (b'u', 8) => Tosses::U64(view(array)?),
+        (b'i', 1) => Tosses::I8(view(array)?),
+        (b'i', 2) => Tosses::I16(view(array)?),
+        (b'i', 4) => Tosses::I32(view(array)?),
+        (b'i', 8) => Tosses::I64(view(array)?),
+        (b'f', 4) => Tosses::F32(view(array)?),
+        (b'f', 8) => Tosses::F64(view(array)?),
+        _ => return Err(wrong("x")),
+    })
 }

@@ -2,14 +2,17 @@
 
 #[allow(unsafe_code, reason = "borrows memory that NumPy owns")]
 mod array;
+mod divergence;
 mod file;
+mod prob;
 mod train;
 
 use crate::error::Error;
 use crate::math;
+use crate::random::{Purpose, Seed, Stream};
 use crate::simd::{DefaultControlWord, Kernel, Level, Real, Simd, Vector, dispatch};
 use numpy::PyUntypedArray;
-use pyo3::exceptions::{PyMemoryError, PyOSError, PyValueError};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 impl From<Error> for PyErr {
@@ -17,6 +20,7 @@ impl From<Error> for PyErr {
         let sentence = error.to_string();
         match error {
             Error::Memory { .. } => PyMemoryError::new_err(sentence),
+            Error::Interrupted => PyKeyboardInterrupt::new_err(sentence),
             Error::File { .. } => PyOSError::new_err(sentence),
             _ => PyValueError::new_err(sentence),
         }
@@ -107,6 +111,33 @@ fn normal_quantile(p: f64) -> f64 {
     math::scalar::normal_quantile(p)
 }
 
+/// The quantile of the beta distribution with parameters a, b.
+#[pyfunction]
+fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
+    let _control_word = DefaultControlWord::new();
+    math::scalar::beta_quantile(p, a, b)
+}
+
+/// Fills `out` with the words of a stream: what the tests of its randomness read.
+#[pyfunction]
+fn stream_words(
+    py: Python<'_>,
+    seed: Seed,
+    purpose: &str,
+    member: u32,
+    index: u64,
+    start: u64,
+    out: &Bound<'_, PyUntypedArray>,
+) -> PyResult<()> {
+    let named = |known: &Purpose| format!("{known:?}").eq_ignore_ascii_case(purpose);
+    let Some(purpose) = Purpose::ALL.into_iter().find(named) else {
+        return Err(PyValueError::new_err(format!("purpose is {purpose:?}, which random lacks")));
+    };
+    let to: &mut [u64] = array::view_mut(out)?;
+    core(py, to.len() > 50_000, || Stream::new(seed, purpose, member, index).words(start, to));
+    Ok(())
+}
+
 /// Multiply-adds in registers, as many as a processor can do at once: what benches measure its peak by.
 struct MultiplyAdds(usize);
 
@@ -149,6 +180,20 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_simd_level, module)?)?;
     module.add_function(wrap_pyfunction!(evaluate, module)?)?;
     module.add_function(wrap_pyfunction!(normal_quantile, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::bernoulli_check, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::bernoulli_sample, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::bernoulli_sample_packed, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::bernoulli_counts, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::bernoulli_log_prob, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::bernoulli_log_likelihood, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::categorical_check, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::categorical_sample, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::categorical_log_prob, module)?)?;
+    module.add_function(wrap_pyfunction!(prob::categorical_log_likelihood, module)?)?;
+    module.add_function(wrap_pyfunction!(beta_quantile, module)?)?;
+    module.add_function(wrap_pyfunction!(stream_words, module)?)?;
+    module.add_function(wrap_pyfunction!(divergence::divergence, module)?)?;
+    module.add_function(wrap_pyfunction!(divergence::kl_divergence_of_rows, module)?)?;
     module.add_function(wrap_pyfunction!(multiply_adds, module)?)?;
     module.add_class::<train::Shape>()?;
     module.add_class::<train::Settings>()?;

@@ -2,7 +2,7 @@
 
 use super::array::{Inputs, Table, is, view, view_mut};
 use super::core;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mlp::activation::Activation;
 use crate::mlp::block::{Block, MOST_ROWS, NARROW, Way};
 use crate::mlp::data::{Data, Names, TRAINING, VALIDATION};
@@ -10,7 +10,7 @@ use crate::mlp::loss::Loss;
 use crate::mlp::optim::{Optimizer, Rule, State};
 use crate::mlp::regularization::Regularization;
 use crate::mlp::schedule::{Adaptation, Course, Schedule};
-use crate::mlp::train::{self, Memory, Plan, Selection, StopReason, Verdict, Worker};
+use crate::mlp::train::{self, Interrupt, Memory, Plan, Selection, StopReason, Verdict, Worker};
 use crate::mlp::{self, Initializer, Output};
 use crate::random::Seed;
 use crate::simd::Real;
@@ -91,8 +91,8 @@ impl Shape {
         with_dtype!(vector, T => {
             let (parameters, out) = (view::<T>(vector)?, view_mut::<T>(out)?);
             let long = rows.n_rows() * parameters.len() > 100_000;
-            core(vector.py(), long, || {
-                rows.check::<T>("X")?;
+            interruptible(vector.py(), long, |stop| {
+                rows.check::<T>("X", stop)?;
                 // A few rows, as a control loop asks for: in buffers that stay, unless another thread is in them.
                 if let (1..=NARROW, Ok(mut block)) = (rows.n_rows(), T::few(self).try_lock()) {
                     if block.is_none() {
@@ -103,7 +103,7 @@ impl Shape {
                         return Ok(());
                     }
                 }
-                train::predict(&self.0, parameters, &rows, logits, n_threads, out)
+                train::predict(&self.0, parameters, &rows, logits, n_threads, stop, out)
             })?;
         });
         Ok(())
@@ -119,12 +119,13 @@ impl Shape {
         let settings = &settings.0;
         with_dtype!(vector, T => {
             let (parameters, data) = (view::<T>(vector)?, table.data(&self.0, settings.loss)?);
-            let judged = core(vector.py(), true, || {
-                data.check::<T>(&self.0, settings.loss, TRAINING)?;
+            interruptible(vector.py(), true, |stop| {
+                data.check::<T>(&self.0, settings.loss, TRAINING, stop)?;
                 data.check_weight(TRAINING)?;
-                train::evaluate(&self.0, settings.loss, parameters, &data, settings.n_threads, &|| false)
-            })?;
-            Ok(judged.map_or(f64::NAN, |[loss, _]| loss))
+                let judged =
+                    train::evaluate(&self.0, settings.loss, parameters, &data, settings.n_threads, stop)?;
+                judged.map(|[loss, _]| loss).ok_or(Error::Interrupted)
+            })
         })
     }
 
@@ -139,11 +140,11 @@ impl Shape {
         with_dtype!(vector, T => {
             let (parameters, data) = (view::<T>(vector)?, table.data(&self.0, settings.0.loss)?);
             let out = view_mut::<T>(out)?;
-            Ok(core(vector.py(), true, || {
-                data.check::<T>(&self.0, settings.0.loss, TRAINING)?;
+            interruptible(vector.py(), true, |stop| {
+                data.check::<T>(&self.0, settings.0.loss, TRAINING, stop)?;
                 data.check_weight(TRAINING)?;
-                train::gradient(&self.0, &settings.0, parameters, &data, out)
-            })?)
+                train::gradient(&self.0, &settings.0, parameters, &data, stop, out)
+            })
         })
     }
 }
@@ -353,14 +354,12 @@ impl TrainerState {
         let (parameters, data) = (view_mut::<T>(vector)?, table.data(shape, settings.loss)?);
         let py = vector.py();
         let one_block = !epoch && data.len() <= MOST_ROWS;
-        let main = !one_block && on_main_thread(py)?;
         let long = !one_block || data.len() * parameters.len() > 100_000;
-        let (sums, error) = core(py, long, || -> Result<_> {
-            data.check::<T>(shape, settings.loss, TRAINING)?;
+        let dtype = "the network's dtype is not the trainer's";
+        let sums = interruptible(py, long, |stop| {
+            data.check::<T>(shape, settings.loss, TRAINING, stop)?;
             let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some((memory, worker)) = T::recall(&mut remembered) else {
-                return Ok((None, Some(PyValueError::new_err("the network's dtype is not the trainer's"))));
-            };
+            let Some((memory, worker)) = T::recall(&mut remembered) else { return Ok(None) };
             if one_block {
                 if worker.as_ref().is_none_or(|worker| worker.capacity() < data.len()) {
                     *worker = Some(Worker::new(shape, &settings.regularization, data.len())?);
@@ -368,15 +367,12 @@ impl TrainerState {
                 let worker = worker.as_mut().expect("made above");
                 let numbers: [u32; MOST_ROWS] = std::array::from_fn(|i| i as u32);
                 let numbers = &numbers[..data.len()];
-                let sums = worker.step(shape, settings, parameters, memory, &data, numbers, None);
-                return Ok((Some(sums), None));
+                return Ok(Some(worker.step(shape, settings, parameters, memory, &data, numbers, None)));
             }
-            let signals = Signals::new(main);
-            let interrupt = || signals.pending();
             let before = if epoch { Some(memory.copy()?) } else { None };
             let batch = train::Settings { batch_size: data.len(), ..settings.clone() };
             let settings = if epoch { settings } else { &batch };
-            let sums = train::with_trainer(shape, settings, &data, 1, &interrupt, |trainer| {
+            let sums = train::with_trainer(shape, settings, &data, 1, stop, |trainer| {
                 Ok(if epoch {
                     trainer.epoch(parameters, memory)
                 } else {
@@ -386,13 +382,28 @@ impl TrainerState {
             if let (None, Some(before)) = (sums, before) {
                 *memory = before; // as the parameters, of which this call changed a copy
             }
-            Ok((sums, signals.error.into_inner()))
+            sums.map(Some).ok_or(Error::Interrupted)
         })?;
-        match (error, sums) {
-            (Some(error), _) => Err(error),
-            (None, Some([loss, weight])) => Ok(loss / weight),
-            (None, None) => Err(pyo3::exceptions::PyKeyboardInterrupt::new_err(())),
-        }
+        let [loss, weight] = sums.ok_or_else(|| PyValueError::new_err(dtype))?;
+        Ok(loss / weight)
+    }
+}
+
+/// Runs the core with something to ask whether to stop: an exception from a signal's handler, which then comes out.
+fn interruptible<R: Send>(
+    py: Python<'_>,
+    long: bool,
+    work: impl FnOnce(Interrupt) -> Result<R> + Send,
+) -> PyResult<R> {
+    let main = long && on_main_thread(py)?;
+    let (result, error) = core(py, long, || {
+        let signals = Signals::new(main);
+        let result = work(&|| signals.pending());
+        (result, signals.error.into_inner())
+    });
+    match error {
+        Some(error) => Err(error),
+        None => Ok(result?),
     }
 }
 
@@ -470,19 +481,22 @@ fn fit_as<'py, T: Trained>(
     let validation = validation.map(|table| table.data(shape, settings.loss)).transpose()?;
     let main = on_main_thread(py)?;
     let (history, error) = core(py, true, || -> Result<_> {
-        let check = |data: &Data, names: Names| {
-            data.check::<T>(shape, settings.loss, names)?;
-            data.check_weight(names)
-        };
-        check(&data, TRAINING)?;
-        match &validation {
-            // A part of the same table, whose values have been judged.
-            Some(part) if part.index.is_some() => part.check_weight(VALIDATION)?,
-            Some(other) => check(other, VALIDATION)?,
-            None => {}
-        }
         let signals = Signals::new(main);
         let interrupt = || signals.pending();
+        let check = |data: &Data, names: Names| {
+            data.check::<T>(shape, settings.loss, names, &interrupt)?;
+            data.check_weight(names)
+        };
+        let judged = check(&data, TRAINING).and_then(|()| match &validation {
+            // A part of the same table, whose values have been judged.
+            Some(part) if part.index.is_some() => part.check_weight(VALIDATION),
+            Some(other) => check(other, VALIDATION),
+            None => Ok(()),
+        });
+        if let Some(error) = signals.error.take() {
+            return Ok((None, Some(error)));
+        }
+        judged?;
         let mut looked = 0.0;
         let mut tell = |epoch: usize, record: &train::Record, parameters: &[T]| {
             let Some(observe) = &observe else {

@@ -55,6 +55,8 @@ pub trait Real:
     fn is_finite(self) -> bool;
     /// Adds the lanes of `v` to 16 lanes of `f64` (for `f64`, to the first eight).
     fn accumulate<S: Simd>(v: Self::Vector<S>, totals: &mut [S::F64; 2]);
+    /// The first sixteen elements of `from` as two vectors of `f64`.
+    fn sixteen<S: Simd>(from: &[Self]) -> [S::F64; 2];
 }
 
 /// 64 bytes of floating-point lanes. `max` and `min` are compare-and-select: NaN in `self` gives `other`.
@@ -227,6 +229,8 @@ pub trait Mask: Copy {
     fn not(self) -> Self;
     /// True if any lane is.
     fn any(self) -> bool;
+    /// One bit a lane, the first lane's lowest.
+    fn bits(self) -> u32;
 }
 
 /// Eight lanes of `u64`: random bits and what is made of them.
@@ -249,6 +253,8 @@ pub trait Words: Copy {
     fn shl(self, by: i32) -> Self;
     /// Shifted right, zeros coming in.
     fn shr(self, by: i32) -> Self;
+    /// One bit a lane, the first lane's lowest: whether it is not 0.
+    fn nonzero(self) -> u32;
     /// The 512 bits as 512 bytes of 0 or 1, in the order of `np.packbits`: lane by lane, the lowest byte of a lane
     /// first, the highest bit of a byte first.
     fn spread_bits(self, to: &mut [u8; 512]);
@@ -262,6 +268,19 @@ pub trait Words: Copy {
     #[inline(always)]
     fn not(self) -> Self {
         self.xor(Self::splat(u64::MAX))
+    }
+    /// The bits of every byte in the opposite order.
+    #[inline(always)]
+    fn reverse_bytes_bits(self) -> Self {
+        let mut word = self;
+        let mut i = 0;
+        while i < 3 {
+            let (by, low) = [(1, 0x55), (2, 0x33), (4, 0x0f)][i];
+            let low = Self::splat(low * 0x0101_0101_0101_0101);
+            word = word.shr(by).and(low).or(word.and(low).shl(by));
+            i += 1;
+        }
+        word
     }
 }
 
@@ -282,6 +301,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const TILE_VECTORS: usize;
     /// The lower and the upper eight lanes as `f64`.
     fn widen(v: Self::F32) -> [Self::F64; 2];
+    /// The words, the first ones where there are fewer lanes, as representations.
+    fn reals(v: Self::U64) -> Self::F64;
+    /// True in the lanes whose byte is not 0; the last bytes have no lane where there are fewer.
+    fn nonzero_bytes(from: &[u8; 8]) -> <Self::F64 as Vector>::Mask;
     /// Calls `kernel.run::<Self>()` compiled with this set's features. Called from a kernel of the same level only.
     fn call<K: Kernel>(kernel: K) -> K::Output;
     /// The same, in a function of its own, with all registers to itself.
@@ -461,7 +484,9 @@ mod control_word {
 // -------------------------------------------------------------------------------------------------- element types
 
 macro_rules! real {
-    ($t:ident, $assoc:ident, |$v:ident, $totals:ident, $S:ident| $accumulate:block) => {
+    (
+        $t:ident, $assoc:ident, $S:ident, |$v:ident, $totals:ident| $accumulate:block, |$from:ident| $sixteen:expr
+    ) => {
         impl Real for $t {
             const LANES: usize = WIDTH / size_of::<$t>();
             const ZERO: $t = 0.0;
@@ -481,15 +506,31 @@ macro_rules! real {
             }
             #[inline(always)]
             fn accumulate<$S: Simd>($v: $S::$assoc, $totals: &mut [$S::F64; 2]) $accumulate
+            #[inline(always)]
+            fn sixteen<$S: Simd>($from: &[$t]) -> [$S::F64; 2] {
+                $sixteen
+            }
         }
     };
 }
 
-real!(f32, F32, |v, totals, S| {
-    let [low, high] = S::widen(v);
-    totals[0] = totals[0] + low;
-    totals[1] = totals[1] + high;
-});
-real!(f64, F64, |v, totals, S| {
-    totals[0] = totals[0] + v;
-});
+real!(
+    f32,
+    F32,
+    S,
+    |v, totals| {
+        let [low, high] = S::widen(v);
+        totals[0] = totals[0] + low;
+        totals[1] = totals[1] + high;
+    },
+    |from| S::widen(S::F32::from_slice(from))
+);
+real!(
+    f64,
+    F64,
+    S,
+    |v, totals| {
+        totals[0] = totals[0] + v;
+    },
+    |from| [S::F64::from_slice(from), S::F64::from_slice(&from[8..])]
+);

@@ -24,6 +24,15 @@ impl Simd for Portable {
         halves
     }
 
+    #[inline(always)]
+    fn reals(v: Self::U64) -> Self::F64 {
+        Lanes(v.0.map(f64::from_bits))
+    }
+    #[inline(always)]
+    fn nonzero_bytes(from: &[u8; 8]) -> [bool; 8] {
+        from.map(|byte| byte != 0)
+    }
+
     #[inline]
     fn call<K: Kernel>(kernel: K) -> K::Output {
         kernel.run::<Portable>()
@@ -50,6 +59,14 @@ impl Simd for Narrow {
     #[inline(always)]
     fn widen(v: Self::F32) -> [Self::F64; 2] {
         [Lanes(v.0.map(f64::from)), Lanes([0.0; 4])]
+    }
+    #[inline(always)]
+    fn reals(v: Self::U64) -> Self::F64 {
+        Lanes([v.0[0], v.0[1], v.0[2], v.0[3]].map(f64::from_bits))
+    }
+    #[inline(always)]
+    fn nonzero_bytes(from: &[u8; 8]) -> [bool; 4] {
+        [from[0], from[1], from[2], from[3]].map(|byte| byte != 0)
     }
 
     #[inline]
@@ -92,6 +109,14 @@ impl<const N: usize> Mask for [bool; N] {
     #[inline(always)]
     fn any(self) -> bool {
         self.contains(&true)
+    }
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        let mut bits = 0;
+        for (i, lane) in self.into_iter().enumerate() {
+            bits |= u32::from(lane) << i;
+        }
+        bits
     }
 }
 
@@ -305,6 +330,10 @@ impl Words for Lanes<u64, 8> {
             *lane >>= by;
         }
         self
+    }
+    #[inline(always)]
+    fn nonzero(self) -> u32 {
+        self.0.map(|lane| lane != 0).bits()
     }
     #[inline(always)]
     fn spread_bits(self, to: &mut [u8; 512]) {

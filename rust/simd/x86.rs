@@ -48,6 +48,22 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn reals(v: Self::U64) -> Self::F64 {
+        call!(Registers([_mm256_castsi256_pd(v.0[0]), _mm256_castsi256_pd(v.0[1])]))
+    }
+
+    #[inline(always)]
+    fn nonzero_bytes(from: &[u8; 8]) -> Registers<__m256d, 2> {
+        call!({
+            let bytes = _mm_loadl_epi64(from.as_ptr().cast());
+            let zero = _mm256_setzero_si256();
+            let low = _mm256_cmpgt_epi64(_mm256_cvtepu8_epi64(bytes), zero);
+            let high = _mm256_cmpgt_epi64(_mm256_cvtepu8_epi64(_mm_srli_si128::<4>(bytes)), zero);
+            Registers([_mm256_castsi256_pd(low), _mm256_castsi256_pd(high)])
+        })
+    }
+
+    #[inline(always)]
     fn call<K: Kernel>(kernel: K) -> K::Output {
         #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
         fn avx2<K: Kernel>(kernel: K) -> K::Output {
@@ -77,6 +93,19 @@ impl Simd for Avx512 {
             Registers([_mm512_cvtps_pd(_mm512_castps512_ps256(v.0[0]))]),
             Registers([_mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(v.0[0]))]),
         ])
+    }
+
+    #[inline(always)]
+    fn reals(v: Self::U64) -> Self::F64 {
+        call!(Registers([_mm512_castsi512_pd(v.0[0])]))
+    }
+
+    #[inline(always)]
+    fn nonzero_bytes(from: &[u8; 8]) -> [__mmask8; 1] {
+        call!({
+            let bytes = _mm_loadl_epi64(from.as_ptr().cast());
+            [_mm_test_epi8_mask(bytes, bytes) as __mmask8]
+        })
     }
 
     #[inline(always)]
@@ -113,6 +142,20 @@ impl Simd for Narrow {
     }
 
     #[inline(always)]
+    fn reals(v: Self::U64) -> Self::F64 {
+        call!(Registers([_mm256_castsi256_pd(v.0[0])]))
+    }
+
+    #[inline(always)]
+    fn nonzero_bytes(from: &[u8; 8]) -> Registers<__m256d, 1> {
+        call!({
+            let bytes = _mm_loadl_epi64(from.as_ptr().cast());
+            let set = _mm256_cmpgt_epi64(_mm256_cvtepu8_epi64(bytes), _mm256_setzero_si256());
+            Registers([_mm256_castsi256_pd(set)])
+        })
+    }
+
+    #[inline(always)]
     fn call<K: Kernel>(kernel: K) -> K::Output {
         #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
         fn narrow<K: Kernel>(kernel: K) -> K::Output {
@@ -128,7 +171,7 @@ impl Simd for Narrow {
 }
 
 macro_rules! mask_of_registers {
-    ($reg:ty, $and:ident, $or:ident, $xor:ident, $ones:expr, $movemask:ident) => {
+    ($reg:ty, $and:ident, $or:ident, $xor:ident, $ones:expr, $movemask:ident, $lanes:literal) => {
         impl<const N: usize> Mask for Registers<$reg, N> {
             #[inline(always)]
             fn and(mut self, other: Self) -> Self {
@@ -159,6 +202,14 @@ macro_rules! mask_of_registers {
                 }
                 bits != 0
             }
+            #[inline(always)]
+            fn bits(self) -> u32 {
+                let mut bits = 0;
+                for i in 0..N {
+                    bits |= call!($movemask(self.0[i]) as u32) << (i * $lanes);
+                }
+                bits
+            }
         }
     };
 }
@@ -168,7 +219,8 @@ mask_of_registers!(
     _mm_or_ps,
     _mm_xor_ps,
     _mm_castsi128_ps(_mm_set1_epi32(-1)),
-    _mm_movemask_ps
+    _mm_movemask_ps,
+    4
 );
 mask_of_registers!(
     __m256,
@@ -176,7 +228,8 @@ mask_of_registers!(
     _mm256_or_ps,
     _mm256_xor_ps,
     _mm256_castsi256_ps(_mm256_set1_epi32(-1)),
-    _mm256_movemask_ps
+    _mm256_movemask_ps,
+    8
 );
 mask_of_registers!(
     __m256d,
@@ -184,7 +237,8 @@ mask_of_registers!(
     _mm256_or_pd,
     _mm256_xor_pd,
     _mm256_castsi256_pd(_mm256_set1_epi32(-1)),
-    _mm256_movemask_pd
+    _mm256_movemask_pd,
+    4
 );
 
 macro_rules! mask_of_bits {
@@ -205,6 +259,10 @@ macro_rules! mask_of_bits {
             #[inline(always)]
             fn any(self) -> bool {
                 self[0] != 0
+            }
+            #[inline(always)]
+            fn bits(self) -> u32 {
+                self[0].into()
             }
         }
     };
@@ -571,7 +629,7 @@ vector!(
 macro_rules! words {
     (
         $vector:ty, [$($i:tt)*], $set1:ident $loadu:ident $storeu:ident $raw:ty, $add:ident $and:ident $or:ident
-        $xor:ident $sll:ident $srl:ident, |$words:ident, $to:ident| $spread:block
+        $xor:ident $sll:ident $srl:ident, |$tested:ident| $nonzero:expr, |$words:ident, $to:ident| $spread:block
     ) => {
         impl Words for $vector {
             #[inline(always)]
@@ -615,6 +673,11 @@ macro_rules! words {
                 call!(Registers([$($srl(self.0[$i], _mm_cvtsi32_si128(by))),*]))
             }
             #[inline(always)]
+            fn nonzero(self) -> u32 {
+                let $tested = self;
+                call!($nonzero)
+            }
+            #[inline(always)]
             fn spread_bits(self, to: &mut [u8; 512]) {
                 let ($words, $to) = (self.to_array(), to);
                 $spread
@@ -632,6 +695,12 @@ const EIGHT: i64 = 0x0101_0101_0101_0101;
 words!(
     Registers<__m256i, 2>, [0 1], _mm256_set1_epi64x _mm256_loadu_si256 _mm256_storeu_si256 __m256i,
     _mm256_add_epi64 _mm256_and_si256 _mm256_or_si256 _mm256_xor_si256 _mm256_sll_epi64 _mm256_srl_epi64,
+    |v| {
+        let zero = _mm256_setzero_si256();
+        let low = _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(v.0[0], zero)));
+        let high = _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(v.0[1], zero)));
+        (low | high << 4) as u32 ^ 0xff
+    },
     |words, to| {
         // Each byte is copied to eight places (a shuffle within 128 bits), one bit of each kept, and made 0 or 1.
         call!({
@@ -652,6 +721,7 @@ words!(
 words!(
     Registers<__m512i, 1>, [0], _mm512_set1_epi64 _mm512_loadu_si512 _mm512_storeu_si512 __m512i,
     _mm512_add_epi64 _mm512_and_si512 _mm512_or_si512 _mm512_xor_si512 _mm512_sll_epi64 _mm512_srl_epi64,
+    |v| u32::from(_mm512_test_epi64_mask(v.0[0], v.0[0])),
     |words, to| {
         call!({
             let copy = _mm512_set_epi64(

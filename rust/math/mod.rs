@@ -10,7 +10,10 @@
     reason = "fitted and published coefficients, as printed"
 )]
 
-use crate::simd::{Lanes, Mask, Real, Vector};
+mod beta;
+pub mod scalar;
+
+use crate::simd::{Mask, Real, Vector};
 
 /// Constants of a floating-point format and the polynomials fitted to its precision, highest power first.
 pub trait Coefficients: Real {
@@ -67,7 +70,7 @@ impl Coefficients for f32 {
     const LN2_LO: f32 = 1.428_606_8e-6;
     const EXP_RANGE: (f32, f32) = (-104.0, 89.0);
     const EXP_M1_LOW: f32 = -20.0;
-    const EXP: &'static [f32] = &[0.0013926213, 0.008363203, 0.041666556, 0.16666576, 0.5];
+    const EXP: &'static [f32] = &[0.00019729126, 0.0013934437, 0.008333583, 0.04166647, 0.16666666, 0.5];
     const LN: &'static [f32] = &[0.29580986, 0.3998876, 0.66666687];
     const ERF: &'static [f32] =
         &[7.875875e-05, -0.00080168643, 0.0051890872, -0.026854211, 0.11283594, -0.37612626, 1.1283791];
@@ -217,11 +220,17 @@ fn power_of_two<V: Vector>(k: V) -> V {
     biased.bits_shl(V::Scalar::FRACTION)
 }
 
+/// The integer nearest to x/ln 2.
+#[inline(always)]
+fn nearest_power<V: Vector>(x: V) -> V {
+    let magic = V::splat(V::Scalar::MAGIC);
+    x.mul_add(constant(std::f64::consts::LOG2_E), magic) - magic
+}
+
 /// x = k·ln 2 + r with integer k and |r| ≤ ½·ln 2 (Cody and Waite 1980, two-part reduction).
 #[inline(always)]
 fn reduce<V: Vector>(x: V) -> (V, V) {
-    let magic = V::splat(V::Scalar::MAGIC);
-    let k = x.mul_add(constant(std::f64::consts::LOG2_E), magic) - magic;
+    let k = nearest_power(x);
     let r = k.mul_add(-V::splat(V::Scalar::LN2_HI), x);
     (k, k.mul_add(-V::splat(V::Scalar::LN2_LO), r))
 }
@@ -237,26 +246,35 @@ fn clamp<V: Vector>(x: V, low: V::Scalar, high: V::Scalar) -> V {
 pub fn exp<V: Vector>(x: V) -> V {
     let (low, high) = V::Scalar::EXP_RANGE;
     let (k, r) = reduce(clamp(x, low, high));
-    let tail = (r * r).mul_add(polynomial(r, V::Scalar::EXP), r);
+    let one = constant::<V>(1.0);
+    let y = r.mul_add(r.mul_add(polynomial(r, V::Scalar::EXP), one), one);
     // 2ᵏ in two factors: k reaches beyond the exponents of normal numbers on both sides.
     let magic = V::splat(V::Scalar::MAGIC);
     let half = k.mul_add(constant(0.5), magic) - magic;
-    let y = (constant::<V>(1.0) + tail) * power_of_two(half) * power_of_two(k - half);
+    let y = y * power_of_two(half) * power_of_two(k - half);
     V::select(x.eq(x), y, x)
 }
 
-/// eˣ − 1, right near 0 too. Error at most 1 ULP (f64: 1.5).
+/// eˣ − 1, right near 0 too. Error at most 1 ULP (f64 too).
 #[inline(always)]
 pub fn exp_m1<V: Vector>(x: V) -> V {
     let (_, high) = V::Scalar::EXP_RANGE;
-    let (k, r) = reduce(clamp(x, V::Scalar::EXP_M1_LOW, high));
-    let p = (r * r).mul_add(polynomial(r, V::Scalar::EXP), r);
-    // 2ᵏ·p + (2ᵏ − 1), one rounding; the largest k has no power of two of its own.
+    let z = clamp(x, V::Scalar::EXP_M1_LOW, high);
+    let k = nearest_power(z);
+    // The reduced argument in two parts, the first of them exact; low = eʳ − 1 − first.
+    let first = k.mul_add(-V::splat(V::Scalar::LN2_HI), z);
+    let second = k * -V::splat(V::Scalar::LN2_LO);
+    let r = first + second;
+    let low = (r * r).mul_add(polynomial(r, V::Scalar::EXP), second);
+    // 2ᵏ·(first + low) + 2ᵏ − 1, where the roundings of 2ᵏ − 1 and of the sum go to the small terms.
+    // The largest k has no power of two of its own.
     let one = constant::<V>(1.0);
     let most = constant::<V>(V::Scalar::BIAS);
     let power = power_of_two(k.min(most));
-    let y = p.mul_add(power, power - one) * V::select(most.lt(k), constant(2.0), one);
-    let y = V::select(k.eq(V::splat(V::Scalar::ZERO)), p, y);
+    let less = power - one;
+    let sum = first.mul_add(power, less);
+    let lost = first.mul_add(power, less - sum) + ((power - less) - one);
+    let y = (sum + low.mul_add(power, lost)) * V::select(most.lt(k), constant(2.0), one);
     // x itself where it is so small that r² vanishes (keeps −0 and denormals) and where it is NaN.
     V::select(V::splat(V::Scalar::TINY).lt(x.abs()), y, x)
 }
@@ -296,6 +314,14 @@ pub fn ln<V: Vector>(x: V) -> V {
     let y = V::select(x.lt(V::splat(V::Scalar::INFINITY)), y, x);
     let below = V::select(x.lt(zero), V::splat(V::Scalar::NAN), y);
     V::select(x.eq(zero), -V::splat(V::Scalar::INFINITY), below)
+}
+
+/// ln(u + e) for 0 ≤ u ≤ 1 and an e of at most half the last place of u: the logarithm of a sum with what it lost.
+/// −∞ at 0.
+#[inline(always)]
+pub fn ln_of_sum<V: Vector>(u: V, e: V) -> V {
+    let zero = V::splat(V::Scalar::ZERO);
+    V::select(u.eq(zero), -V::splat(V::Scalar::INFINITY), ln_positive(u, e / u))
 }
 
 /// ln(1 + x), right near 0 too. Error at most 1 ULP; −∞ at −1, NaN below.
@@ -357,145 +383,6 @@ pub fn erf<V: Vector>(x: V) -> V {
     let excess = x.abs().min(V::splat(V::Scalar::ERFC_HIGH)) - one;
     let far = with_sign(one - exp(-polynomial(excess, V::Scalar::ERFC)), x);
     V::select(one.lt(x.abs()), far, near)
-}
-
-/// The same functions of single `f64` numbers, with the same bits.
-pub mod scalar {
-    use super::Lanes;
-
-    macro_rules! scalar {
-        ($($name:ident),*) => {$(
-            #[doc = concat!("[`super::", stringify!($name), "`] of one number.")]
-            pub fn $name(x: f64) -> f64 {
-                super::$name(Lanes([x])).0[0]
-            }
-        )*};
-    }
-    scalar!(exp, exp_m1, ln, ln_1p, sigmoid, softplus, erf, tanh);
-
-    /// cos(2π·x), absolute error about 1e-16: a circle is one turn, so that reducing x to an eighth of it is exact.
-    pub fn cos_turns(x: f64) -> f64 {
-        fn polynomial(x: f64, coefficients: [f64; 8]) -> f64 {
-            coefficients.into_iter().fold(0.0, |sum, c| x.mul_add(sum, c))
-        }
-        // cos(2πr) and sin(2πr)/r as polynomials in r², |r| ≤ 1/8.
-        const COS: [f64; 8] = [
-            -1.6968477245567357,
-            7.903091599093211,
-            -26.426250906863718,
-            60.24464132885012,
-            -85.45681720652263,
-            64.93939402266795,
-            -19.739208802178716,
-            1.0,
-        ];
-        const SIN: [f64; 8] = [
-            -0.7116351632046465,
-            3.819788087362168,
-            -15.094640403240986,
-            42.05869392898243,
-            -76.7058597529981,
-            81.60524927607493,
-            -41.34170224039976,
-            6.283185307179586,
-        ];
-        let turns = x - x.floor();
-        let quarter = (4.0 * turns + 0.5).floor();
-        let r = turns - 0.25 * quarter;
-        match quarter as u8 % 4 {
-            0 => polynomial(r * r, COS),
-            1 => -r * polynomial(r * r, SIN),
-            2 => -polynomial(r * r, COS),
-            _ => r * polynomial(r * r, SIN),
-        }
-    }
-
-    /// The quantile of the standard normal distribution, relative error about 1e-16, for 0 < p < 1: Wichura (1988),
-    /// "Algorithm AS 241: The Percentage Points of the Normal Distribution", routine PPND16.
-    pub fn normal_quantile(p: f64) -> f64 {
-        fn ratio(r: f64, numerator: [f64; 8], denominator: [f64; 7]) -> f64 {
-            let top = numerator.iter().rev().fold(0.0, |sum, c| r.mul_add(sum, *c));
-            let bottom = denominator.iter().rev().fold(0.0, |sum, c| r.mul_add(sum, *c));
-            top / r.mul_add(bottom, 1.0)
-        }
-        let q = p - 0.5;
-        if q.abs() <= 0.425 {
-            let r = 0.180_625 - q * q;
-            return q * ratio(r, CENTRE.0, CENTRE.1);
-        }
-        let tail = if q < 0.0 { p } else { 1.0 - p };
-        let r = (-ln(tail)).sqrt();
-        let x = if r <= 5.0 { ratio(r - 1.6, MIDDLE.0, MIDDLE.1) } else { ratio(r - 5.0, FAR.0, FAR.1) };
-        if q < 0.0 { -x } else { x }
-    }
-
-    type Ratio = ([f64; 8], [f64; 7]);
-    /// |p − ½| ≤ 0.425.
-    const CENTRE: Ratio = (
-        [
-            3.3871328727963666080e0,
-            1.3314166789178437745e2,
-            1.9715909503065514427e3,
-            1.3731693765509461125e4,
-            4.5921953931549871457e4,
-            6.7265770927008700853e4,
-            3.3430575583588128105e4,
-            2.5090809287301226727e3,
-        ],
-        [
-            4.2313330701600911252e1,
-            6.8718700749205790830e2,
-            5.3941960214247511077e3,
-            2.1213794301586595867e4,
-            3.9307895800092710610e4,
-            2.8729085735721942674e4,
-            5.2264952788528545610e3,
-        ],
-    );
-    /// √(−ln tail) ≤ 5.
-    const MIDDLE: Ratio = (
-        [
-            1.42343711074968357734e0,
-            4.63033784615654529590e0,
-            5.76949722146069140550e0,
-            3.64784832476320460504e0,
-            1.27045825245236838258e0,
-            2.41780725177450611770e-1,
-            2.27238449892691845833e-2,
-            7.74545014278341407640e-4,
-        ],
-        [
-            2.05319162663775882187e0,
-            1.67638483018380384940e0,
-            6.89767334985100004550e-1,
-            1.48103976427480074590e-1,
-            1.51986665636164571966e-2,
-            5.47593808499534494600e-4,
-            1.05075007164441684324e-9,
-        ],
-    );
-    /// Beyond.
-    const FAR: Ratio = (
-        [
-            6.65790464350110377720e0,
-            5.46378491116411436990e0,
-            1.78482653991729133580e0,
-            2.96560571828504891230e-1,
-            2.65321895265761230930e-2,
-            1.24266094738807843860e-3,
-            2.71155556874348757815e-5,
-            2.01033439929228813265e-7,
-        ],
-        [
-            5.99832206555887937690e-1,
-            1.36929880922735805310e-1,
-            1.48753612908506148525e-2,
-            7.86869131145613259100e-4,
-            1.84631831751005468180e-5,
-            1.42151175831644588870e-7,
-            2.04426310338993978564e-15,
-        ],
-    );
 }
 
 // The tests against mpmath and over float32 inputs stand in tests/test_math.py, through the module's own bindings.

@@ -1,0 +1,592 @@
+//! A piece of a divergence: its chunks pass through the first-level cache, one after another.
+
+use super::divergence::{Operand, Problem, Truth, Validation, ZeroPolicy};
+use super::elementwise::{log_one_plus, rescale, rescale_rows, shift, smooth, valid};
+use super::terms::{Format, Quantity, Values, of_logarithms, of_probabilities};
+use crate::error::Result;
+use crate::math::scalar;
+use crate::parallel;
+use crate::rows::EventsMut;
+use crate::simd::Real;
+use crate::sum::{self, Running, Sum};
+use std::ops::Range;
+
+/// Elements that pass together: operands and terms stay in the first-level cache.
+pub(super) const CHUNK: usize = 1024;
+
+/// Part of a sink: one piece's.
+pub(super) enum Place<'a, T> {
+    Terms(EventsMut<'a, T>),
+    Rows(EventsMut<'a, T>),
+    Mean,
+}
+
+/// What a row is measured by: its sum; of logits z the largest, `shift`, and the sum of exp(z − shift) but for one of
+/// the largest.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Scale {
+    pub(super) shift: f64,
+    pub(super) total: f64,
+}
+
+impl Scale {
+    /// Of two parts of a row of logits.
+    pub(super) fn joined(self, other: Scale) -> Scale {
+        let (high, low) = if self.shift > other.shift { (self, other) } else { (other, self) };
+        // A part without a finite logit counts for nothing.
+        if low.shift == f64::NEG_INFINITY {
+            return high;
+        }
+        Scale {
+            shift: high.shift,
+            total: high.total + (1.0 + low.total) * scalar::exp(low.shift - high.shift),
+        }
+    }
+}
+
+/// What a piece contributes to sums beyond it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Partial {
+    pub(super) terms: Sum,
+    pub(super) p: Sum,
+    pub(super) q: Sum,
+    pub(super) weight: Sum,
+}
+
+impl Partial {
+    /// Counts a row's value with a weight; what it is does not matter where that is 0.
+    pub(super) fn weigh(&mut self, value: f64, weight: f64) {
+        if weight != 0.0 {
+            self.terms.add(value * weight);
+            self.weight.add(weight);
+        }
+    }
+}
+
+/// Computes some rows, or a part of one.
+pub(super) struct Piece<'w, 'a, T> {
+    pub(super) problem: &'w Problem<'a>,
+    pub(super) weights: Option<&'a [f64]>,
+    pub(super) rows: Range<usize>,
+    pub(super) events: Range<usize>,
+    pub(super) n: usize,
+    pub(super) place: &'w mut Place<'a, T>,
+}
+
+/// An argument's part of a chunk.
+struct Buffer<T> {
+    /// Its elements, where they don't stand in memory one after another as T.
+    raw: Vec<T>,
+    /// Which of them `raw` holds, if all rows are the same.
+    held: (Range<usize>, usize),
+    /// What becomes of them: divided by their sum, smoothed, ln p of logits.
+    cooked: Vec<T>,
+    /// What a row longer than a chunk is measured by; its total is the logarithm of the sum for logits.
+    scale: Option<Scale>,
+    /// The largest logits of whole rows, and how many more are as large.
+    shifts: Vec<f64>,
+    ties: Vec<f64>,
+    /// The sum of a row's part so far is kept in the caller's lanes; of whole rows here.
+    sums: Vec<f64>,
+}
+
+/// At least `n` elements.
+fn room<T: Clone + Default>(vector: &mut Vec<T>, n: usize) -> Result<&mut [T]> {
+    if vector.len() < n {
+        *vector = parallel::zeros(n)?;
+    }
+    Ok(&mut vector[..n])
+}
+
+impl<T: Format> Buffer<T> {
+    fn new() -> Self {
+        Buffer {
+            raw: Vec::new(),
+            held: (0..0, 0),
+            cooked: Vec::new(),
+            scale: None,
+            shifts: Vec::new(),
+            ties: Vec::new(),
+            sums: Vec::new(),
+        }
+    }
+
+    /// Makes the elements available to `raw`.
+    fn fetch(&mut self, operand: &Operand, rows: &Range<usize>, events: &Range<usize>) -> Result<()> {
+        if operand.events.slice::<T>(rows.clone(), events.clone()).is_some() {
+            return Ok(());
+        }
+        if self.held.0 == *events && self.held.1 >= rows.len() {
+            return Ok(());
+        }
+        let n = rows.len() * events.len();
+        operand.events.copy(rows.clone(), events.clone(), room(&mut self.raw, n)?);
+        if operand.events.is_one() {
+            self.held = (events.clone(), rows.len());
+        }
+        Ok(())
+    }
+}
+
+/// The elements that `fetch` has made available.
+fn raw<'x, T: Real>(
+    operand: &Operand<'x>,
+    buffer: &'x [T],
+    rows: &Range<usize>,
+    events: &Range<usize>,
+) -> &'x [T] {
+    match operand.events.slice(rows.clone(), events.clone()) {
+        Some(slice) => slice,
+        None => &buffer[..rows.len() * events.len()],
+    }
+}
+
+impl<T: Format> Piece<'_, '_, T> {
+    pub(super) fn run(mut self) -> Result<Partial> {
+        let n = self.events.len();
+        let mut state = State::<T> {
+            p: Buffer::new(),
+            q: Buffer::new(),
+            terms: Vec::new(),
+            values: Vec::new(),
+            scratch: Vec::new(),
+            partial: Partial::default(),
+            lanes: [Running::default(); 3],
+        };
+        // Where a row need not be read as a whole, only the classes' elements are.
+        let picked = matches!(self.problem.truth, Truth::Classes(..))
+            && self.problem.validation == Validation::Nothing
+            && self.problem.model.as_ref().is_some_and(|q| !q.logits);
+        let step = if picked { CHUNK } else { (CHUNK / n).max(1) };
+        let mut row = self.rows.start;
+        while row < self.rows.end {
+            let rows = row..self.rows.end.min(row + step);
+            match &self.problem.truth {
+                Truth::Classes(_, classes) => state.classes(&mut self, classes, rows)?,
+                Truth::Distribution(p) => state.rows(&mut self, p, rows)?,
+            }
+            row += step;
+        }
+        Ok(state.partial)
+    }
+}
+
+/// The state of a piece's computation.
+struct State<T> {
+    p: Buffer<T>,
+    q: Buffer<T>,
+    terms: Vec<T>,
+    /// The rows' results.
+    values: Vec<f64>,
+    scratch: Vec<T>,
+    partial: Partial,
+    /// Sums of a row that is longer than a chunk: of terms, p and q.
+    lanes: [Running; 3],
+}
+
+impl<T: Format> State<T> {
+    /// Some whole rows, or a part of one.
+    fn rows(&mut self, piece: &mut Piece<'_, '_, T>, p: &Operand, rows: Range<usize>) -> Result<()> {
+        let (problem, model) = (piece.problem, piece.problem.model.as_ref());
+        let (part, chunked) = (piece.events.len() < piece.n, piece.events.len() > CHUNK);
+        if chunked {
+            if problem.is_scaled(p) {
+                measure(problem, p, &mut self.p, &mut self.scratch, rows.start, piece.n)?;
+            }
+            if let Some(q) = model.filter(|q| problem.is_scaled(q)) {
+                measure(problem, q, &mut self.q, &mut self.scratch, rows.start, piece.n)?;
+            }
+        }
+        if part || chunked {
+            self.lanes = [Running::default(); 3];
+        }
+        let mut from = piece.events.start;
+        while from < piece.events.end {
+            let events = from..piece.events.end.min(from + CHUNK);
+            self.chunk(piece, p, &rows, &events, !(part || chunked))?;
+            from += CHUNK;
+        }
+        if part || chunked {
+            let [terms, p_sum, q_sum] = [self.lanes[0].fold(), self.lanes[1].fold(), self.lanes[2].fold()];
+            if part {
+                self.partial = Partial { terms, p: p_sum, q: q_sum, weight: Sum::default() };
+                return Ok(());
+            }
+            if problem.validation == Validation::Sums {
+                problem.check_sums(p, rows.start, &[p_sum.value()])?;
+                if let Some(q) = model {
+                    problem.check_sums(q, rows.start, &[q_sum.value()])?;
+                }
+            }
+            room(&mut self.values, 1)?[0] = terms.value();
+        }
+        self.deliver(piece, &rows)
+    }
+
+    /// One chunk: of whole rows, whose sums become `values`, or of a part of one, whose sums go to the lanes.
+    fn chunk(
+        &mut self,
+        piece: &mut Piece<'_, '_, T>,
+        p: &Operand,
+        rows: &Range<usize>,
+        events: &Range<usize>,
+        whole: bool,
+    ) -> Result<()> {
+        let (problem, model) = (piece.problem, piece.problem.model.as_ref());
+        let smoothing = match problem.zero {
+            ZeroPolicy::Smooth(eps) => Some((eps, 1.0 + piece.n as f64 * eps)),
+            _ => None,
+        };
+        // The loop over probabilities as they come notices what is none; before anything else is made of them, it is
+        // looked for.
+        let logits = p.logits || model.is_some_and(|q| q.logits);
+        let judged = problem.validation != Validation::Nothing;
+        let look = judged && (logits || problem.validation == Validation::Normalize || smoothing.is_some());
+
+        // A chunk of a single row has its sums from that loop. Which rows do depends on their length alone.
+        let fused = 2 * piece.n > CHUNK && !look;
+        let place = (rows, events, whole);
+        prepare(problem, p, &mut self.p, &mut self.scratch, None, look, place)?;
+        if let Some(q) = model {
+            prepare(problem, q, &mut self.q, &mut self.scratch, smoothing, look, place)?;
+        }
+        let p_values = values(problem, p, &self.p, false, rows, events);
+        let q_values = model.map(|q| values(problem, q, &self.q, smoothing.is_some(), rows, events));
+
+        let n = rows.len() * events.len();
+        let termwise = matches!(piece.place, Place::Terms(_));
+        let direct = match &mut piece.place {
+            Place::Terms(out) => out.slice(rows.clone(), events.clone()),
+            _ => None,
+        };
+        let in_place = direct.is_some();
+        let terms = match direct {
+            Some(slice) => slice,
+            None => room(&mut self.terms, n)?,
+        };
+        let floor = problem.floor::<T>();
+        let mut sums = None;
+        let flagged = match (p_values, q_values.unwrap_or(p_values)) {
+            (Values::Plain(p), Values::Plain(q)) => {
+                let seen = of_probabilities(problem.quantity, floor, terms, p, q);
+                sums = Some(seen.sums).filter(|_| fused);
+                seen.unusual
+            }
+            (p, q) => {
+                of_logarithms(problem.quantity, floor, terms, p, q);
+                true
+            }
+        };
+        if flagged {
+            if judged && !look {
+                problem.first_wrong(p, rows, events, raw(p, &self.p.raw, rows, events))?;
+                if let Some(q) = model {
+                    problem.first_wrong(q, rows, events, raw(q, &self.q.raw, rows, events))?;
+                }
+            }
+            if let Some(q) = model.filter(|_| problem.zero == ZeroPolicy::Raise) {
+                problem.first_infinite(q, rows, events, terms)?;
+            }
+        }
+        // The operands are in the cache now: their sums cost little.
+        let [term_lanes, p_lanes, q_lanes] = &mut self.lanes;
+        add_up(problem, p, &mut self.p, p_lanes, sums.map(|[p, _]| p), place)?;
+        if let Some(q) = model {
+            add_up(problem, q, &mut self.q, q_lanes, sums.map(|[_, q]| q), place)?;
+        }
+        if termwise {
+            if problem.divisor != 1.0 {
+                let divisor = T::of(problem.divisor);
+                terms.iter_mut().for_each(|term| *term = *term / divisor);
+            }
+            if let Place::Terms(out) = &mut piece.place
+                && !in_place
+            {
+                out.set(rows.clone(), events.clone(), &self.terms[..n]);
+            }
+        } else if whole {
+            sum::of_rows(terms, piece.n, room(&mut self.values, rows.len())?);
+        } else {
+            term_lanes.add(terms);
+        }
+        Ok(())
+    }
+
+    /// Rows whose truth is a class: −ln q of it.
+    fn classes(&mut self, piece: &mut Piece<'_, '_, T>, classes: &[i64], rows: Range<usize>) -> Result<()> {
+        let (problem, n) = (piece.problem, piece.n);
+        let Some(q) = problem.model.as_ref() else { return Ok(()) };
+        let judged = problem.validation != Validation::Nothing;
+        let (events, whole) = (0..n.min(CHUNK), n <= CHUNK);
+        let classes = &classes[rows.clone()];
+        let smoothing = match problem.zero {
+            ZeroPolicy::Smooth(eps) => Some((eps, 1.0 + n as f64 * eps)),
+            _ => None,
+        };
+        if problem.is_scaled(q) && !whole {
+            measure(problem, q, &mut self.q, &mut self.scratch, rows.start, n)?;
+        } else if q.logits {
+            self.q.fetch(q, &rows, &events)?;
+            softmax(problem, q, &mut self.q, &mut self.scratch, &rows, &events)?;
+        } else if judged {
+            let mut lanes = Running::default();
+            let mut from = 0;
+            while from < n {
+                let events = from..n.min(from + CHUNK);
+                let place = (&rows, &events, whole);
+                prepare(problem, q, &mut self.q, &mut self.scratch, None, judged, place)?;
+                add_up(problem, q, &mut self.q, &mut lanes, None, place)?;
+                from += CHUNK;
+            }
+            if !whole && problem.validation == Validation::Sums {
+                problem.check_sums(q, rows.start, &[lanes.fold().value()])?;
+            }
+        }
+        // Each row's q of its class, or ln q.
+        let ones = room(&mut self.p.raw, rows.len())?;
+        ones.fill(T::ONE);
+        let picks = room(&mut self.p.cooked, rows.len())?;
+        if whole && q.logits {
+            let shifted = self.q.cooked.chunks_exact(n).zip(&self.q.sums);
+            for ((pick, (row, sum)), class) in picks.iter_mut().zip(shifted).zip(classes) {
+                *pick = row[*class as usize] - T::of(*sum);
+            }
+        } else if whole && judged {
+            let (Values::Plain(table) | Values::Logarithms(table)) =
+                values(problem, q, &self.q, false, &rows, &events);
+            for ((pick, row), class) in picks.iter_mut().zip(table.chunks_exact(n)).zip(classes) {
+                *pick = row[*class as usize];
+            }
+        } else {
+            for ((pick, row), class) in picks.iter_mut().zip(rows.clone()).zip(classes) {
+                let class = *class as usize;
+                let mut one = [T::ZERO];
+                q.events.copy(row..row + 1, class..class + 1, &mut one);
+                *pick = match self.q.scale {
+                    Some(scale) if q.logits => one[0] - T::of(scale.shift) - T::of(scale.total),
+                    Some(scale) if problem.is_scaled(q) => one[0] / T::of(scale.total),
+                    _ => one[0],
+                };
+            }
+        }
+        if let Some(smoothing) = smoothing {
+            smooth(picks, q.logits, smoothing.0, smoothing.1);
+        }
+        let terms = room(&mut self.terms, rows.len())?;
+        let floor = problem.floor::<T>();
+        if q.logits && smoothing.is_none() {
+            of_logarithms(
+                Quantity::CrossEntropy,
+                floor,
+                terms,
+                Values::Plain(ones),
+                Values::Logarithms(picks),
+            );
+        } else {
+            of_probabilities(Quantity::CrossEntropy, floor, terms, ones, picks);
+        }
+        if problem.zero == ZeroPolicy::Raise
+            && let Some(i) = terms.iter().position(|term| term.f64() == f64::INFINITY)
+        {
+            return Err(problem.impossible(q, rows.start + i, classes[i] as usize));
+        }
+        for (value, term) in room(&mut self.values, rows.len())?.iter_mut().zip(terms) {
+            *value = term.f64();
+        }
+        self.deliver(piece, &rows)
+    }
+
+    /// Hands the rows' values on.
+    fn deliver(&mut self, piece: &mut Piece<'_, '_, T>, rows: &Range<usize>) -> Result<()> {
+        if let Place::Terms(_) = piece.place {
+            return Ok(());
+        }
+        let values = &mut self.values[..rows.len()];
+        piece.problem.finish_rows(values);
+        match &mut piece.place {
+            Place::Rows(out) => match out.slice(rows.clone(), 0..1) {
+                Some(out) => out.iter_mut().zip(values).for_each(|(out, value)| *out = T::of(*value)),
+                None => {
+                    for (row, value) in rows.clone().zip(values) {
+                        out.set(row..row + 1, 0..1, &[T::of(*value)]);
+                    }
+                }
+            },
+            _ => {
+                for (row, value) in rows.clone().zip(values) {
+                    self.partial.weigh(*value, piece.weights.map_or(1.0, |weights| weights[row]));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an argument's part of a chunk is to the terms.
+fn values<'x, T: Format>(
+    problem: &Problem,
+    operand: &Operand<'x>,
+    buffer: &'x Buffer<T>,
+    smoothed: bool,
+    rows: &Range<usize>,
+    events: &Range<usize>,
+) -> Values<'x, T> {
+    let cooked = &buffer.cooked[..buffer.cooked.len().min(rows.len() * events.len())];
+    match operand.logits {
+        true if !smoothed => Values::Logarithms(cooked),
+        false if !smoothed && !problem.is_scaled(operand) => {
+            Values::Plain(raw(operand, &buffer.raw, rows, events))
+        }
+        _ => Values::Plain(cooked),
+    }
+}
+
+/// Fetches an argument's part of a chunk; looks for what is no probability, sums rows, and divides, takes the logarithm
+/// of the softmax of logits and smooths, as the case may be.
+#[allow(clippy::too_many_arguments, reason = "the parts of a state that is borrowed in parts")]
+fn prepare<T: Format>(
+    problem: &Problem,
+    operand: &Operand,
+    buffer: &mut Buffer<T>,
+    scratch: &mut Vec<T>,
+    smoothing: Option<(f64, f64)>,
+    look: bool,
+    (rows, events, whole): (&Range<usize>, &Range<usize>, bool),
+) -> Result<()> {
+    buffer.fetch(operand, rows, events)?;
+    let x = raw(operand, &buffer.raw, rows, events);
+    let n = events.len();
+    // Whole rows of logits show by their sums whether something is wrong.
+    if look && !(operand.logits && whole) && !valid(x, operand.logits) {
+        problem.first_wrong(operand, rows, events, x)?;
+    }
+    let scaled = problem.is_scaled(operand);
+    if !scaled && smoothing.is_none() {
+        return Ok(());
+    }
+    if scaled && whole && operand.logits {
+        softmax(problem, operand, buffer, scratch, rows, events)?;
+        rescale_rows(&mut buffer.cooked[..rows.len() * n], n, &buffer.sums[..rows.len()], true);
+    } else {
+        let to = room(&mut buffer.cooked, x.len())?;
+        if !scaled {
+            to.copy_from_slice(x);
+        } else if whole {
+            to.copy_from_slice(x);
+            let sums = room(&mut buffer.sums, rows.len())?;
+            sum::of_rows(x, n, sums);
+            for (i, total) in sums.iter().enumerate() {
+                problem.check_scale(operand, rows.start + i, Scale { shift: 0.0, total: *total })?;
+            }
+            rescale_rows(to, n, sums, false);
+        } else {
+            let Scale { shift, total } = buffer.scale.unwrap_or_default();
+            rescale(to, x, operand.logits, T::of(shift), T::of(total));
+        }
+    }
+    let to = &mut buffer.cooked[..rows.len() * n];
+    if let Some(smoothing) = smoothing {
+        smooth(to, operand.logits, smoothing.0, smoothing.1);
+    }
+    Ok(())
+}
+
+/// Of whole rows of logits that `fetch` has made available: the logits less the largest in `cooked`, and in `sums` what
+/// makes them ln p when it is taken away, too: ln Σ exp.
+fn softmax<T: Format>(
+    problem: &Problem,
+    operand: &Operand,
+    buffer: &mut Buffer<T>,
+    scratch: &mut Vec<T>,
+    rows: &Range<usize>,
+    events: &Range<usize>,
+) -> Result<()> {
+    let x = raw(operand, &buffer.raw, rows, events);
+    let (shifted, exponentials) = (room(&mut buffer.cooked, x.len())?, room(scratch, x.len())?);
+    let (shifts, ties) = (room(&mut buffer.shifts, rows.len())?, room(&mut buffer.ties, rows.len())?);
+    let sums = room(&mut buffer.sums, rows.len())?;
+    shift(shifted, exponentials, shifts, ties, x, events.len());
+    sum::of_rows(exponentials, events.len(), sums);
+    sums.iter_mut().zip(ties).for_each(|(sum, ties)| *sum += *ties);
+    let finite = sums.iter().zip(&*shifts).fold(true, |good, (x, y)| good & x.is_finite() & y.is_finite());
+    log_one_plus(sums);
+    if finite || problem.validation == Validation::Nothing {
+        return Ok(());
+    }
+    problem.first_wrong(operand, rows, events, x)?;
+    for (i, shift) in shifts.iter().enumerate() {
+        problem.check_scale(operand, rows.start + i, Scale { shift: *shift, total: 0.0 })?;
+    }
+    Ok(())
+}
+
+/// Sums an argument's rows, or adds to a row's sum, and looks whether whole rows' sums are 1.
+fn add_up<T: Format>(
+    problem: &Problem,
+    operand: &Operand,
+    buffer: &mut Buffer<T>,
+    lanes: &mut Running,
+    known: Option<f64>,
+    (rows, events, whole): (&Range<usize>, &Range<usize>, bool),
+) -> Result<()> {
+    if problem.validation != Validation::Sums || operand.logits {
+        return Ok(());
+    }
+    let x = raw(operand, &buffer.raw, rows, events);
+    if let Some(sum) = known {
+        if whole {
+            return problem.check_sums(operand, rows.start, &[sum]);
+        }
+        lanes.add(&[sum]);
+        return Ok(());
+    }
+    if !whole {
+        lanes.add(x);
+        return Ok(());
+    }
+    let sums = room(&mut buffer.sums, rows.len())?;
+    sum::of_rows(x, events.len(), sums);
+    problem.check_sums(operand, rows.start, sums)
+}
+
+/// Measures a row that is longer than a chunk: `scales[0]`, whose total is the logarithm of the sum for logits.
+fn measure<T: Format>(
+    problem: &Problem,
+    operand: &Operand,
+    buffer: &mut Buffer<T>,
+    scratch: &mut Vec<T>,
+    row: usize,
+    n: usize,
+) -> Result<()> {
+    let rows = row..row + 1;
+    let mut lanes = Running::default();
+    let mut scale = Scale { shift: f64::NEG_INFINITY, total: 0.0 };
+    let mut from = 0;
+    while from < n {
+        let events = from..n.min(from + CHUNK);
+        buffer.fetch(operand, &rows, &events)?;
+        let x = raw(operand, &buffer.raw, &rows, &events);
+        if problem.validation != Validation::Nothing && !valid(x, operand.logits) {
+            problem.first_wrong(operand, &rows, &events, x)?;
+        }
+        if operand.logits {
+            let (shifted, exponentials) = (room(&mut buffer.cooked, x.len())?, room(scratch, x.len())?);
+            let (mut most, mut ties) = ([0.0], [0.0]);
+            shift(shifted, exponentials, &mut most, &mut ties, x, x.len());
+            let mut part = Running::default();
+            part.add(exponentials);
+            scale = scale.joined(Scale { shift: most[0], total: part.fold().value() + ties[0] });
+        } else {
+            lanes.add(x);
+        }
+        from += CHUNK;
+    }
+    if operand.logits {
+        scale.total = scalar::ln_1p(scale.total);
+    } else {
+        scale.total = lanes.fold().value();
+    }
+    problem.check_scale(operand, row, scale)?;
+    buffer.scale = Some(scale);
+    Ok(())
+}
