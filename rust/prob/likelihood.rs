@@ -109,17 +109,36 @@ pub struct Model<'a, T> {
 
 /// Looks at every value: probabilities are from 0 to 1, logits not NaN.
 pub fn check<T: Real>(argument: &'static str, values: &[T], logits: bool) -> Result<()> {
-    let right = |value: T| if logits { !value.f64().is_nan() } else { value >= T::ZERO && value <= T::ONE };
     // Chunks without a branch inside; then the place of the first that is wrong.
     for (i, chunk) in values.chunks(CHUNK).enumerate() {
-        if !chunk.iter().fold(true, |all, value| all & right(*value)) {
-            let place = chunk.iter().position(|value| !right(*value)).unwrap_or(0);
+        if !dispatch(AllRight { values: chunk, logits }) {
+            let right = |value: f64| if logits { !value.is_nan() } else { (0.0..=1.0).contains(&value) };
+            let place = chunk.iter().position(|value| !right(value.f64())).unwrap_or(0);
             let need = if logits { "not be NaN" } else { "be from 0 to 1" };
             let index = vec![i * CHUNK + place];
             return Err(Error::Value { argument, index, value: chunk[place].f64(), need });
         }
     }
     Ok(())
+}
+
+struct AllRight<'a, T> {
+    values: &'a [T],
+    logits: bool,
+}
+
+impl<T: Real> Kernel for AllRight<'_, T> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> bool {
+        let (zero, one) = (constant::<T::Vector<S>>(0.0), constant::<T::Vector<S>>(1.0));
+        let mut right = zero.eq(zero);
+        for values in self.values.chunks(T::LANES) {
+            let v = T::Vector::<S>::from_partial(values, T::ZERO);
+            right = right.and(if self.logits { v.eq(v) } else { zero.le(v).and(v.le(one)) });
+        }
+        !right.not().any()
+    }
 }
 
 /// ln p and ln(1 − p) of one probability, or of the probability of one logit.
