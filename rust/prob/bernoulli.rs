@@ -7,7 +7,7 @@
 //! *One p for all draws*: U and p are compared from the last of p's first eight digits to the first, a vector of random
 //! bits for each: where p's digit is 1, U < p if U's digit is 0 or the rest was smaller; where it is 0, only if both.
 //! A p of at most eight digits is decided then. Otherwise a draw whose eight digits are p's own (one in 256) is settled
-//! by the further words of a second generator, which a block's ties take in order.
+//! by the further words of a second stream, which a block's ties take in order.
 //!
 //! *A p of its own for each draw*: the first 16 digits are compared as numbers; a tie (one in 65,536) is settled by words
 //! named by the draw's position, so a draw depends on its own p alone.
@@ -92,20 +92,24 @@ impl<T: Ties> Odds<T> for Same {
         let mut source = *bits;
         // U < 1 always, and 0 never: both have no digit after the point.
         let start = if self.p.mantissa == 1 && self.p.places == 0 { ones } else { zeros };
+        // Digits of p, the last that is compared first, all over a vector.
+        let mut digits = [zeros; DIGITS as usize];
+        let mut place = 0;
+        while place < self.rounds {
+            let digit = self.digits >> (64 - self.rounds + place) & 1;
+            digits[place as usize] = S::U64::splat(digit.wrapping_neg());
+            place += 1;
+        }
+        let digits = &digits[..self.rounds as usize];
+        let tie = if self.p.places > DIGITS { ones } else { zeros };
         for (below, tied) in below.iter_mut().zip(tied) {
-            let (mut less, mut same) = (start, if self.p.places > DIGITS { ones } else { zeros });
-            let mut place = self.rounds;
-            while place > 0 {
-                // U's digit is what the random bit is not.
+            let (mut less, mut same) = (start, tie);
+            for digit in digits {
+                // U's digit is what the random bit is not. Where p's is 1, less |= not, and a tie is where not is 0;
+                // where it is 0, less &= not, and a tie is where not is 1.
                 let not = source.next();
-                if self.digits >> (64 - place) & 1 == 1 {
-                    less = less.or(not);
-                    same = same.and(not.not());
-                } else {
-                    less = less.and(not);
-                    same = same.and(not);
-                }
-                place -= 1;
+                less = less.and(not).or(digit.and(less.or(not)));
+                same = same.and(not.xor(*digit));
             }
             *below = less.to_array();
             *tied = same.to_array();
@@ -113,6 +117,7 @@ impl<T: Ties> Odds<T> for Same {
         *bits = source;
     }
 
+    #[inline(always)]
     fn settle(&self, draw: u64, ties: &mut T) -> bool {
         self.p.settle(DIGITS, draw, ties)
     }

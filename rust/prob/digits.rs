@@ -1,7 +1,6 @@
 //! Probabilities as binary fractions, and how a tie of their first digits is settled: by as many more as it takes.
 
-use crate::random::{Generator, Stream};
-use crate::simd::{Lanes, Words};
+use crate::random::Stream;
 
 /// Where ties get theirs from.
 pub trait Ties {
@@ -9,30 +8,46 @@ pub trait Ties {
     fn word(&mut self, position: u64, part: u64) -> u64;
 }
 
-/// A block's ties one after the other.
+/// A block's ties one after the other: words from a stretch of the stream that is the block's own.
 pub struct Successive {
     stream: Stream,
-    block: u64,
-    generator: Option<Generator<Lanes<u64, 8>>>,
-    words: [u64; 8],
+    /// The position of the next word to be made.
+    position: u64,
+    words: [u64; Successive::ROOM],
     used: usize,
+    made: usize,
 }
 
 impl Successive {
-    /// The ties of a block; the generator is made for the first.
+    /// Words of the stream that a block has: eight times as many as it has draws.
+    const STRETCH: u64 = 1 << 20;
+    /// A block of draws takes about so many.
+    const ROOM: usize = 512;
+    /// The first few, for those who draw few.
+    const FEW: usize = 32;
+
+    /// The ties of a block.
     pub fn new(stream: Stream, block: u64) -> Successive {
-        Successive { stream, block, generator: None, words: [0; 8], used: 8 }
+        let position = block * Successive::STRETCH;
+        Successive { stream, position, words: [0; Successive::ROOM], used: 0, made: 0 }
+    }
+
+    #[inline(never)]
+    fn make_more(&mut self) {
+        let more = if self.made == 0 { Successive::FEW } else { Successive::ROOM };
+        self.stream.words(self.position, &mut self.words[..more]);
+        (self.position, self.used, self.made) = (self.position + more as u64, 0, more);
     }
 }
 
 impl Ties for Successive {
+    #[inline(always)]
     fn word(&mut self, _position: u64, _part: u64) -> u64 {
-        if self.used == 8 {
-            let generator = self.generator.get_or_insert_with(|| Generator::new(&self.stream, self.block));
-            (self.words, self.used) = (Generator::next(generator).to_array(), 0);
+        if self.used == self.made {
+            self.make_more();
         }
         self.used += 1;
-        self.words[self.used - 1]
+        self.words[(self.used - 1) % Successive::ROOM]
     }
 }
 
@@ -72,6 +87,7 @@ impl Fraction {
     }
 
     /// The 64 digits after the first `before`.
+    #[inline(always)]
     pub fn digits(self, before: u32) -> u64 {
         let shift = i64::from(before) + 64 - i64::from(self.places);
         match shift {
@@ -83,6 +99,7 @@ impl Fraction {
     }
 
     /// Whether U < p where their first `before` digits agree.
+    #[inline(always)]
     pub fn settle(self, before: u32, position: u64, ties: &mut impl Ties) -> bool {
         let (mut before, mut part) = (before, 0);
         while before < self.places {
