@@ -175,12 +175,8 @@ impl<T: Real> Kernel for Transpose<'_, T> {
         // Squares of LANES × LANES: zipping rows that are half the square apart, log₂ LANES times, turns it.
         for row in (0..self.rows).step_by(T::LANES) {
             for column in (0..self.columns).step_by(T::LANES) {
-                let mut square = [T::Vector::<S>::splat(T::ZERO); 16];
-                let mut i = 0;
-                while i < T::LANES.min(self.rows - row) {
-                    square[i] = T::Vector::<S>::from_slice(&self.from[(row + i) * self.from_row + column..]);
-                    i += 1;
-                }
+                let from = &self.from[row * self.from_row + column..];
+                let mut square = square::<S, T>(from, self.from_row, self.rows - row);
                 let mut distance = 1;
                 while distance < T::LANES {
                     let mut zipped = square;
@@ -194,20 +190,52 @@ impl<T: Real> Kernel for Transpose<'_, T> {
                     square = zipped;
                     distance *= 2;
                 }
-                let room = self.to_row - row;
-                let mut j = 0;
-                while j < T::LANES.min(self.columns - column) {
-                    let place = (column + j) * self.to_row + row;
-                    if room >= T::LANES {
-                        square[j].copy_to(&mut self.to[place..]);
-                    } else {
-                        square[j].copy_to_partial(&mut self.to[place..place + room]);
+                let (room, rows) = (self.to_row - row, self.columns - column);
+                let to = &mut self.to[column * self.to_row + row..];
+                if room >= T::LANES && rows >= T::LANES {
+                    let mut j = 0;
+                    while j < T::LANES {
+                        square[j].copy_to(&mut to[j * self.to_row..]);
+                        j += 1;
                     }
-                    j += 1;
+                } else {
+                    let mut lanes = [T::ZERO; 16 * 16];
+                    let mut j = 0;
+                    while j < T::LANES {
+                        square[j].copy_to(&mut lanes[16 * j..]);
+                        j += 1;
+                    }
+                    let room = room.min(T::LANES);
+                    for (j, lanes) in lanes.chunks_exact(16).take(rows).enumerate() {
+                        to[j * self.to_row..][..room].copy_from_slice(&lanes[..room]);
+                    }
                 }
             }
         }
     }
+}
+
+/// Up to `rows` rows of a square, zeros after them. An array that a variable indexes does not live in registers: whole
+/// squares are read and written by constants.
+#[inline(always)]
+fn square<S: Simd, T: Real>(from: &[T], from_row: usize, rows: usize) -> [T::Vector<S>; 16] {
+    let mut square = [T::Vector::<S>::splat(T::ZERO); 16];
+    if rows >= T::LANES {
+        let mut i = 0;
+        while i < T::LANES {
+            square[i] = T::Vector::<S>::from_slice(&from[i * from_row..]);
+            i += 1;
+        }
+        return square;
+    }
+    let mut i = 0;
+    while i < T::LANES {
+        if i < rows {
+            square[i] = T::Vector::<S>::from_slice(&from[i * from_row..]);
+        }
+        i += 1;
+    }
+    square
 }
 
 #[cfg(test)]
