@@ -394,6 +394,31 @@ def test_the_bases():
                 )
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 10, 1500, 20_000])
+def test_one_row_is_the_row_of_a_table(n, dtype):
+    p, q = table(n, dtype), table(n, dtype, 1)
+    options = [
+        {},
+        {"base": 2},
+        {"zero": "clip", "eps": 1e-3},
+        {"zero": "smooth"},
+        {"zero": "raise"},
+        {"validate": False},
+        {"validate": "normalize"},
+        {"axis": 0},
+    ]
+    for keywords in options:
+        of_table = {**keywords, "axis": -1}
+        for name in FUNCTIONS:
+            if name == "entropy" and "zero" in keywords:
+                continue
+            row = call(name, p, q, **keywords)
+            assert type(row) is dtype
+            assert row == call(name, p[None], q[None], **of_table)[0]
+            assert row == call(name, np.repeat(p, 2)[::2], q, **keywords)
+
+
 # ------------------------------------------------------------------------------------------- logits and classes
 
 
