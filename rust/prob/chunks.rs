@@ -363,25 +363,25 @@ impl<T: Format> State<T> {
         if let Some(smoothing) = smoothing {
             smooth(picks, q.logits, smoothing.0, smoothing.1);
         }
-        let terms = room(&mut self.terms, rows.len())?;
+        let values = room(&mut self.values, rows.len())?;
         let floor = problem.floor::<T>();
         if q.logits && smoothing.is_none() {
             let least = floor.map_or(-T::INFINITY, |floor| T::of(scalar::ln(floor.f64())));
-            for (term, log) in terms.iter_mut().zip(picks) {
-                *term = T::ZERO - if *log < least { least } else { *log };
+            for (value, log) in values.iter_mut().zip(picks) {
+                *value = (T::ZERO - if *log < least { least } else { *log }).f64();
             }
         } else {
-            let ones = room(&mut self.p.raw, rows.len())?;
+            let (ones, terms) = (room(&mut self.p.raw, rows.len())?, room(&mut self.terms, rows.len())?);
             ones.fill(T::ONE);
             of_probabilities(Quantity::CrossEntropy, floor, terms, ones, picks);
+            for (value, term) in values.iter_mut().zip(terms) {
+                *value = term.f64();
+            }
         }
         if problem.zero == ZeroPolicy::Raise
-            && let Some(i) = terms.iter().position(|term| term.f64() == f64::INFINITY)
+            && let Some(i) = values.iter().position(|value| *value == f64::INFINITY)
         {
             return Err(problem.impossible(q, rows.start + i, classes[i] as usize));
-        }
-        for (value, term) in room(&mut self.values, rows.len())?.iter_mut().zip(terms) {
-            *value = term.f64();
         }
         self.deliver(piece, &rows)
     }
