@@ -83,7 +83,19 @@ impl<S: Simd> Lanes<S> {
 
     #[inline(always)]
     fn add_group(&mut self, [a, b, c, d]: [[S::F64; 2]; 4]) {
-        let x = ((a[0] + a[1]) + (b[0] + b[1])) + ((c[0] + c[1]) + (d[0] + d[1]));
+        self.add_lanes(((a[0] + a[1]) + (b[0] + b[1])) + ((c[0] + c[1]) + (d[0] + d[1])));
+    }
+
+    /// Adds a vector of any type, its halves together.
+    #[inline(always)]
+    pub fn add_vector<T: Real>(&mut self, v: T::Vector<S>) {
+        let mut halves = [S::F64::splat(0.0); 2];
+        T::accumulate::<S>(v, &mut halves);
+        self.add_lanes(halves[0] + halves[1]);
+    }
+
+    #[inline(always)]
+    fn add_lanes(&mut self, x: S::F64) {
         let sum = self.high + x;
         let moved = sum - self.high;
         self.low = self.low + ((self.high - (sum - moved)) + (x - moved));
@@ -94,6 +106,15 @@ impl<S: Simd> Lanes<S> {
     #[inline(always)]
     pub fn fold(self) -> Sum {
         Sum { high: self.high.fold(), low: self.low.fold() }
+    }
+
+    /// The lanes, to go on with later.
+    #[inline(always)]
+    pub fn running(self) -> Running {
+        let mut running = Running::default();
+        self.high.copy_to(&mut running.high);
+        self.low.copy_to(&mut running.low);
+        running
     }
 }
 
@@ -108,6 +129,12 @@ impl Running {
     /// Adds elements: whole groups, or the last ones.
     pub fn add<T: Real>(&mut self, x: &[T]) {
         dispatch(Add { running: self, x });
+    }
+
+    /// The lanes, to be added to.
+    #[inline(always)]
+    pub fn lanes<S: Simd>(&self) -> Lanes<S> {
+        Lanes { high: S::F64::from_slice(&self.high), low: S::F64::from_slice(&self.low) }
     }
 
     /// The lanes' sum.
@@ -130,11 +157,9 @@ impl<T: Real> Kernel for Add<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Running { high, low } = self.running;
-        let mut lanes = Lanes::<S> { high: S::F64::from_slice(high), low: S::F64::from_slice(low) };
+        let mut lanes = self.running.lanes::<S>();
         lanes.add(self.x);
-        lanes.high.copy_to(high);
-        lanes.low.copy_to(low);
+        *self.running = lanes.running();
     }
 }
 

@@ -394,6 +394,31 @@ def test_the_bases():
                 )
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 10, 1500, 20_000])
+def test_one_row_is_the_row_of_a_table(n, dtype):
+    p, q = table(n, dtype), table(n, dtype, 1)
+    options = [
+        {},
+        {"base": 2},
+        {"zero": "clip", "eps": 1e-3},
+        {"zero": "smooth"},
+        {"zero": "raise"},
+        {"validate": False},
+        {"validate": "normalize"},
+        {"axis": 0},
+    ]
+    for keywords in options:
+        of_table = {**keywords, "axis": -1}
+        for name in FUNCTIONS:
+            if name == "entropy" and "zero" in keywords:
+                continue
+            row = call(name, p, q, **keywords)
+            assert type(row) is dtype
+            assert row == call(name, p[None], q[None], **of_table)[0]
+            assert row == call(name, np.repeat(p, 2)[::2], q, **keywords)
+
+
 # ------------------------------------------------------------------------------------------- logits and classes
 
 
@@ -420,6 +445,64 @@ def test_logits_against_probabilities(n, dtype):
     risk = at_every_level(lambda: ermin.empirical_risk(classes, Logits(z)))
     assert risk == pytest.approx(-np.log(p[np.arange(3), classes]).mean(), rel=tolerance)
     assert ermin.empirical_risk(classes, Logits(z), n_threads=8) == risk
+
+
+def log_softmax(z):
+    """In float64 of any z: an oracle with a relative error of a few units, for sure predictions, too."""
+    z = np.asarray(z, float)
+    most = z.argmax(axis=-1, keepdims=True)
+    behind = z - np.take_along_axis(z, most, -1)
+    rest = np.exp(behind)
+    np.put_along_axis(rest, most, 0, -1)
+    return behind - np.log1p([[math.fsum(row)] for row in rest])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 16, 17, 40, 64, 65, 256, 257, 320, 1000, 1024, 1025, 3000])
+def test_classes_from_logits_at_every_width(n, dtype):
+    rng = np.random.default_rng(n)
+    m = 300 if n < 300 else 7
+    z = (rng.normal(size=(m, n)) * 3).astype(dtype)
+    classes = rng.integers(0, n, m)
+    # A sure row; one whose rest is tiny; ties; an impossible class beside possible ones.
+    z[0, 0] = 80
+    z[1], z[1, classes[1]] = -60, 0
+    z[2] = z[2, 0]
+    z[3, : n // 2] = -np.inf
+    classes[3] = n - 1
+    want = -log_softmax(z)[np.arange(m), classes]
+    rows = at_every_level(lambda: ermin.empirical_risk(classes, Logits(z), terms=True)[np.arange(m), classes])
+    # A unit of the logits counts where the largest is far above the class's.
+    unit = float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(rows, want, rtol=4 * unit, atol=0)
+    risk = at_every_level(lambda: ermin.empirical_risk(classes, Logits(z)))
+    assert risk == pytest.approx(rows.astype(float).mean(), rel=2 * unit)
+    assert ermin.empirical_risk(classes, Logits(z), n_threads=3) == risk
+    # No row knows its neighbours, and layout doesn't matter.
+    for i in range(min(m, 20)):
+        assert dtype(ermin.empirical_risk(classes[i : i + 1], Logits(z[i : i + 1]))) == rows[i]
+    wide = np.zeros((m, 2 * n + 1), dtype)
+    wide[:, 1::2] = z
+    for other in (np.asfortranarray(z), wide[:, 1::2]):
+        assert ermin.empirical_risk(classes, Logits(other)) == risk
+
+
+@pytest.mark.parametrize("n", [2, 10, 200, 300, 1500])
+def test_bad_logits_of_classes_are_named(level, n):
+    z, classes = np.random.default_rng(0).normal(size=(70, n)).astype(np.float32), np.zeros(70, int)
+    for value, message in [
+        (np.nan, "NaN, but must be a number below"),
+        (np.inf, "inf, but must be a number"),
+    ]:
+        bad = z.copy()
+        bad[65, n - 1] = value
+        with pytest.raises(ValueError, match=rf"^p_model\[65, {n - 1}\] is {message}"):
+            ermin.empirical_risk(classes, Logits(bad))
+        unchecked = ermin.empirical_risk(classes, Logits(bad), terms=True, validate=False)[:, 0]
+        assert np.flatnonzero(np.isnan(unchecked)).tolist() == [65]
+    z[3] = -np.inf
+    with pytest.raises(ValueError, match=r"^p_model\[3\] is -inf, but must have a finite largest logit"):
+        ermin.empirical_risk(classes, Logits(z))
 
 
 @pytest.mark.parametrize("n", [1, 2, 10, 40, 1500])

@@ -43,7 +43,9 @@ def divergence(
     single: bool,
     n_threads: int | None,
 ) -> float: ...
-def kl_divergence_of_rows(p: NDArray[np.float64], q: NDArray[np.float64]) -> float | None: ...
+def divergence_of_rows(
+    quantity: str, p: NDArray[Any], q: NDArray[Any] | None, plan: tuple[str, float, str, float]
+) -> float | None: ...
 def fit(
     shape: Shape,
     settings: Settings,

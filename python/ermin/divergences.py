@@ -32,6 +32,8 @@ class _HasEvents(Protocol):
 
 _FLOAT64 = np.dtype(np.float64)
 _FLOAT32 = np.dtype(np.float32)
+_INT64 = np.dtype(np.int64)
+_UINT64 = np.dtype(np.uint64)
 _ZEROS = ("inf", "clip", "smooth", "raise")
 _VALIDATIONS = {True: "sums", False: "nothing", "normalize": "normalize"}
 
@@ -90,6 +92,9 @@ def entropy(
     >>> float(ermin.entropy([0.5, 0.5], base=2))  # a fair coin: one bit
     1.0
     """
+    row = _of_rows("entropy", p, None, axis, "inf", None, base, terms, validate, out, n_threads)
+    if row is not None:
+        return row
     first = _operand(p, "p", axis)
     return _compute("entropy", first, None, axis, "inf", None, base, terms, validate, out, n_threads)
 
@@ -130,6 +135,9 @@ def cross_entropy(
     >>> float(ermin.cross_entropy(p, q) - ermin.entropy(p) - ermin.kl_divergence(p, q)) < 1e-15
     True
     """
+    row = _of_rows("cross_entropy", p, q, axis, zero, eps, base, terms, validate, out, n_threads)
+    if row is not None:
+        return row
     first, second = _operand(p, "p", axis), _operand(q, "q", axis)
     return _compute("cross_entropy", first, second, axis, zero, eps, base, terms, validate, out, n_threads)
 
@@ -204,23 +212,9 @@ def kl_divergence(
     >>> round(float(ermin.kl_divergence(fair, unlucky, zero="clip", eps=1e-12)), 6)
     13.122363
     """
-    # The shortest way for two rows: a call costs about a microsecond.
-    if (
-        type(p) is np.ndarray
-        and type(q) is np.ndarray
-        and axis == -1
-        and zero == "inf"
-        and validate is True
-        and base is None
-        and eps is None
-        and out is None
-        and n_threads is None
-        and terms is False
-        and p.dtype is _FLOAT64
-    ):
-        result = _core.kl_divergence_of_rows(p, q)
-        if result is not None:
-            return np.float64(result)
+    row = _of_rows("kl_divergence", p, q, axis, zero, eps, base, terms, validate, out, n_threads)
+    if row is not None:
+        return row
     first, second = _operand(p, "p", axis), _operand(q, "q", axis)
     return _compute("kl_divergence", first, second, axis, zero, eps, base, terms, validate, out, n_threads)
 
@@ -317,15 +311,19 @@ def _class_risk(
             f"q has dtype {classes.dtype} and shape {classes.shape}: whole numbers are class indices, one for each "
             f"row of p_model, whose rows have shape {tuple(own)}; probabilities must be floats"
         )
-    try:
-        front = np.broadcast_shapes(classes.shape, tuple(own))
-    except ValueError:
-        raise ValueError(
-            f"q has shape {classes.shape} and holds class indices, but p_model has rows of shape {tuple(own)}"
-        ) from None
-    if classes.dtype == np.uint64 and classes.size and int(classes.max()) >= n_events:
+    if list(classes.shape) == own:
+        front, indices = classes.shape, classes
+    else:
+        try:
+            front = np.broadcast_shapes(classes.shape, tuple(own))
+        except ValueError:
+            raise ValueError(
+                f"q has shape {classes.shape} and holds class indices, but p_model has rows of shape {tuple(own)}"
+            ) from None
+        indices = np.broadcast_to(classes, front)
+    if classes.dtype == _UINT64 and classes.size and int(classes.max()) >= n_events:
         raise ValueError(f"q holds {int(classes.max())}, but must hold indices of {n_events} events")
-    indices = np.require(np.broadcast_to(classes, front), np.int64, ["C", "A"])
+    indices = np.require(indices, _INT64, ["C", "A"])
     single = model.single
     plan = _plan(zero, eps, base, validate, single)
     weights = _weights(sample_weight, front)
@@ -347,6 +345,45 @@ def _class_risk(
     if n_events:
         np.put_along_axis(np.moveaxis(out, place, -1), indices[..., None], rows, axis=-1)
     return out
+
+
+_DEFAULT = ("inf", 0.0, "sums", 0.0)
+"""What `_plan` makes of default options."""
+
+
+def _of_rows(
+    quantity: str,
+    p: Distribution,
+    q: Distribution | None,
+    axis: int,
+    zero: Zero,
+    eps: float | None,
+    base: float | None,
+    terms: bool,
+    validate: Validate,
+    out: NDArray[Any] | None,
+    n_threads: int | None,
+) -> Any:
+    """The shortest way, for one-dimensional arrays: a call costs about a microsecond. None if it leads nowhere."""
+    if (
+        type(p) is not np.ndarray
+        or (q is not None and type(q) is not np.ndarray)
+        or axis not in (-1, 0)
+        or terms is not False
+        or out is not None
+        or n_threads is not None
+    ):
+        return None
+    dtype = p.dtype
+    if dtype is not _FLOAT64 and dtype is not _FLOAT32:
+        return None
+    single = dtype is _FLOAT32
+    if zero == "inf" and validate is True and base is None and eps is None:
+        plan = _DEFAULT
+    else:
+        plan = _plan(zero, eps, base, validate, single)
+    row = _core.divergence_of_rows(quantity, p, q, plan)
+    return None if row is None else _scalar(row, single, None)
 
 
 class _Operand(NamedTuple):
@@ -374,6 +411,8 @@ _NATIVE = frozenset(np.dtype(code) for code in "?bhilqBHILQfd")
 
 
 def _operand(x: Distribution, name: str, axis: int) -> _Operand:
+    if type(x) is np.ndarray and x.dtype is _FLOAT64 and axis == -1 and x.ndim and x.flags.aligned:
+        return _Operand(x, x.ndim - 1, False, False, _TOLERANCES[8], name)
     axis = operator.index(axis)
     logits = False
     if hasattr(x, "_event_arrays"):

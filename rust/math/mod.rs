@@ -255,6 +255,26 @@ pub fn exp<V: Vector>(x: V) -> V {
     V::select(x.eq(x), y, x)
 }
 
+/// What [`exp_scaled`] multiplies by: of the format's exponents a quarter.
+pub(crate) fn scale<T: Coefficients>() -> f64 {
+    let half = (T::BIAS as i32 + 1) / 2;
+    f64::from_bits(((1023 + half) as u64) << 52)
+}
+
+/// eˣ·2^((BIAS + 1)/2) for x ≤ 0, where no result is denormal: sums of small numbers lose nothing. Error at most 1 ULP;
+/// below the range of [`exp`] something that becomes 0 when the scale is taken away. NaN stays.
+#[inline(always)]
+pub(crate) fn exp_scaled<V: Vector>(x: V) -> V {
+    let half = (V::Scalar::BIAS + 1.0) / 2.0;
+    // −ln 2 times the smallest exponent there is room for, and a little less.
+    let least = constant::<V>(-0.69 * (V::Scalar::BIAS - 1.0 + half));
+    let (k, r) = reduce(least.max(x));
+    let one = constant::<V>(1.0);
+    let y = r.mul_add(r.mul_add(polynomial(r, V::Scalar::EXP), one), one);
+    let biased = k + (V::splat(V::Scalar::MAGIC) + constant(V::Scalar::BIAS + half));
+    y * biased.bits_shl(V::Scalar::FRACTION)
+}
+
 /// eˣ − 1, right near 0 too. Error at most 1 ULP (f64 too).
 #[inline(always)]
 pub fn exp_m1<V: Vector>(x: V) -> V {

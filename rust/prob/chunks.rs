@@ -2,6 +2,7 @@
 
 use super::divergence::{Operand, Problem, Truth, Validation, ZeroPolicy};
 use super::elementwise::{log_one_plus, rescale, rescale_rows, shift, smooth, valid};
+use super::softmax;
 use super::terms::{Format, Quantity, Values, of_logarithms, of_probabilities};
 use crate::error::Result;
 use crate::math::scalar;
@@ -27,21 +28,6 @@ pub(super) enum Place<'a, T> {
 pub(super) struct Scale {
     pub(super) shift: f64,
     pub(super) total: f64,
-}
-
-impl Scale {
-    /// Of two parts of a row of logits.
-    pub(super) fn joined(self, other: Scale) -> Scale {
-        let (high, low) = if self.shift > other.shift { (self, other) } else { (other, self) };
-        // A part without a finite logit counts for nothing.
-        if low.shift == f64::NEG_INFINITY {
-            return high;
-        }
-        Scale {
-            shift: high.shift,
-            total: high.total + (1.0 + low.total) * scalar::exp(low.shift - high.shift),
-        }
-    }
 }
 
 /// What a piece contributes to sums beyond it.
@@ -111,33 +97,37 @@ impl<T: Format> Buffer<T> {
         }
     }
 
-    /// Makes the elements available to `raw`.
-    fn fetch(&mut self, operand: &Operand, rows: &Range<usize>, events: &Range<usize>) -> Result<()> {
-        if operand.events.slice::<T>(rows.clone(), events.clone()).is_some() {
-            return Ok(());
+    /// Makes the elements available to `raw`, which is given what this returns.
+    fn fetch<'x>(
+        &mut self,
+        operand: &Operand<'x>,
+        rows: &Range<usize>,
+        events: &Range<usize>,
+    ) -> Result<Own<'x, T>> {
+        let own = operand.events.slice::<T>(rows.clone(), events.clone());
+        if own.is_some() {
+            return Ok(own);
         }
         if self.held.0 == *events && self.held.1 >= rows.len() {
-            return Ok(());
+            return Ok(own);
         }
         let n = rows.len() * events.len();
         operand.events.copy(rows.clone(), events.clone(), room(&mut self.raw, n)?);
         if operand.events.is_one() {
             self.held = (events.clone(), rows.len());
         }
-        Ok(())
+        Ok(own)
     }
 }
 
-/// The elements that `fetch` has made available.
-fn raw<'x, T: Real>(
-    operand: &Operand<'x>,
-    buffer: &'x [T],
-    rows: &Range<usize>,
-    events: &Range<usize>,
-) -> &'x [T] {
-    match operand.events.slice(rows.clone(), events.clone()) {
+/// Elements that stand in memory one after another as T.
+type Own<'x, T> = Option<&'x [T]>;
+
+/// The `n` elements that `fetch` has made available.
+fn raw<'x, T: Real>(own: Own<'x, T>, buffer: &'x [T], n: usize) -> &'x [T] {
+    match own {
         Some(slice) => slice,
-        None => &buffer[..rows.len() * events.len()],
+        None => &buffer[..n],
     }
 }
 
@@ -157,7 +147,15 @@ impl<T: Format> Piece<'_, '_, T> {
         let picked = matches!(self.problem.truth, Truth::Classes(..))
             && self.problem.validation == Validation::Nothing
             && self.problem.model.as_ref().is_some_and(|q| !q.logits);
-        let step = if picked { CHUNK } else { (CHUNK / n).max(1) };
+        let classes = matches!(self.problem.truth, Truth::Classes(..));
+        let logits = self.problem.model.as_ref().is_some_and(|q| q.logits);
+        let step = match () {
+            () if picked => CHUNK,
+            // Of short rows, whole vectors of samples.
+            () if classes && logits && n <= softmax::SHORT => (4 * CHUNK / n).clamp(64, 256) / 64 * 64,
+            () if classes && logits => (4 * CHUNK / n).max(1),
+            () => (CHUNK / n).max(1),
+        };
         let mut row = self.rows.start;
         while row < self.rows.end {
             let rows = row..self.rows.end.min(row + step);
@@ -191,10 +189,10 @@ impl<T: Format> State<T> {
         let (part, chunked) = (piece.events.len() < piece.n, piece.events.len() > CHUNK);
         if chunked {
             if problem.is_scaled(p) {
-                measure(problem, p, &mut self.p, &mut self.scratch, rows.start, piece.n)?;
+                measure(problem, p, &mut self.p, rows.start, piece.n)?;
             }
             if let Some(q) = model.filter(|q| problem.is_scaled(q)) {
-                measure(problem, q, &mut self.q, &mut self.scratch, rows.start, piece.n)?;
+                measure(problem, q, &mut self.q, rows.start, piece.n)?;
             }
         }
         if part || chunked {
@@ -246,14 +244,15 @@ impl<T: Format> State<T> {
         // A chunk of a single row has its sums from that loop. Which rows do depends on their length alone.
         let fused = 2 * piece.n > CHUNK && !look;
         let place = (rows, events, whole);
-        prepare(problem, p, &mut self.p, &mut self.scratch, None, look, place)?;
+        let p_own = prepare(problem, p, &mut self.p, &mut self.scratch, None, look, place)?;
+        let mut q_own = None;
         if let Some(q) = model {
-            prepare(problem, q, &mut self.q, &mut self.scratch, smoothing, look, place)?;
+            q_own = prepare(problem, q, &mut self.q, &mut self.scratch, smoothing, look, place)?;
         }
-        let p_values = values(problem, p, &self.p, false, rows, events);
-        let q_values = model.map(|q| values(problem, q, &self.q, smoothing.is_some(), rows, events));
-
         let n = rows.len() * events.len();
+        let p_values = values(problem, p, p_own, &self.p, false, n);
+        let q_values = model.map(|q| values(problem, q, q_own, &self.q, smoothing.is_some(), n));
+
         let termwise = matches!(piece.place, Place::Terms(_));
         let direct = match &mut piece.place {
             Place::Terms(out) => out.slice(rows.clone(), events.clone()),
@@ -279,9 +278,9 @@ impl<T: Format> State<T> {
         };
         if flagged {
             if judged && !look {
-                problem.first_wrong(p, rows, events, raw(p, &self.p.raw, rows, events))?;
+                problem.first_wrong(p, rows, events, raw(p_own, &self.p.raw, n))?;
                 if let Some(q) = model {
-                    problem.first_wrong(q, rows, events, raw(q, &self.q.raw, rows, events))?;
+                    problem.first_wrong(q, rows, events, raw(q_own, &self.q.raw, n))?;
                 }
             }
             if let Some(q) = model.filter(|_| problem.zero == ZeroPolicy::Raise) {
@@ -290,9 +289,9 @@ impl<T: Format> State<T> {
         }
         // The operands are in the cache now: their sums cost little.
         let [term_lanes, p_lanes, q_lanes] = &mut self.lanes;
-        add_up(problem, p, &mut self.p, p_lanes, sums.map(|[p, _]| p), place)?;
+        add_up(problem, p, p_own, &mut self.p, p_lanes, sums.map(|[p, _]| p), place)?;
         if let Some(q) = model {
-            add_up(problem, q, &mut self.q, q_lanes, sums.map(|[_, q]| q), place)?;
+            add_up(problem, q, q_own, &mut self.q, q_lanes, sums.map(|[_, q]| q), place)?;
         }
         if termwise {
             if problem.divisor != 1.0 {
@@ -317,25 +316,26 @@ impl<T: Format> State<T> {
         let (problem, n) = (piece.problem, piece.n);
         let Some(q) = problem.model.as_ref() else { return Ok(()) };
         let judged = problem.validation != Validation::Nothing;
-        let (events, whole) = (0..n.min(CHUNK), n <= CHUNK);
+        let whole = n <= CHUNK;
         let classes = &classes[rows.clone()];
         let smoothing = match problem.zero {
             ZeroPolicy::Smooth(eps) => Some((eps, 1.0 + n as f64 * eps)),
             _ => None,
         };
-        if problem.is_scaled(q) && !whole {
-            measure(problem, q, &mut self.q, &mut self.scratch, rows.start, n)?;
-        } else if q.logits {
-            self.q.fetch(q, &rows, &events)?;
-            softmax(problem, q, &mut self.q, &mut self.scratch, &rows, &events)?;
+        let mut own = None;
+        let picks = room(&mut self.p.cooked, rows.len())?;
+        if q.logits {
+            log_softmax(problem, q, &mut self.q, &mut self.scratch, picks, classes, &rows)?;
+        } else if problem.is_scaled(q) && !whole {
+            measure(problem, q, &mut self.q, rows.start, n)?;
         } else if judged {
             let mut lanes = Running::default();
             let mut from = 0;
             while from < n {
                 let events = from..n.min(from + CHUNK);
                 let place = (&rows, &events, whole);
-                prepare(problem, q, &mut self.q, &mut self.scratch, None, judged, place)?;
-                add_up(problem, q, &mut self.q, &mut lanes, None, place)?;
+                own = prepare(problem, q, &mut self.q, &mut self.scratch, None, judged, place)?;
+                add_up(problem, q, own, &mut self.q, &mut lanes, None, place)?;
                 from += CHUNK;
             }
             if !whole && problem.validation == Validation::Sums {
@@ -343,27 +343,18 @@ impl<T: Format> State<T> {
             }
         }
         // Each row's q of its class, or ln q.
-        let ones = room(&mut self.p.raw, rows.len())?;
-        ones.fill(T::ONE);
-        let picks = room(&mut self.p.cooked, rows.len())?;
-        if whole && q.logits {
-            let shifted = self.q.cooked.chunks_exact(n).zip(&self.q.sums);
-            for ((pick, (row, sum)), class) in picks.iter_mut().zip(shifted).zip(classes) {
-                *pick = row[*class as usize] - T::of(*sum);
-            }
-        } else if whole && judged {
+        if !q.logits && whole && judged {
             let (Values::Plain(table) | Values::Logarithms(table)) =
-                values(problem, q, &self.q, false, &rows, &events);
+                values(problem, q, own, &self.q, false, rows.len() * n);
             for ((pick, row), class) in picks.iter_mut().zip(table.chunks_exact(n)).zip(classes) {
                 *pick = row[*class as usize];
             }
-        } else {
+        } else if !q.logits {
             for ((pick, row), class) in picks.iter_mut().zip(rows.clone()).zip(classes) {
                 let class = *class as usize;
                 let mut one = [T::ZERO];
                 q.events.copy(row..row + 1, class..class + 1, &mut one);
                 *pick = match self.q.scale {
-                    Some(scale) if q.logits => one[0] - T::of(scale.shift) - T::of(scale.total),
                     Some(scale) if problem.is_scaled(q) => one[0] / T::of(scale.total),
                     _ => one[0],
                 };
@@ -372,26 +363,25 @@ impl<T: Format> State<T> {
         if let Some(smoothing) = smoothing {
             smooth(picks, q.logits, smoothing.0, smoothing.1);
         }
-        let terms = room(&mut self.terms, rows.len())?;
+        let values = room(&mut self.values, rows.len())?;
         let floor = problem.floor::<T>();
         if q.logits && smoothing.is_none() {
-            of_logarithms(
-                Quantity::CrossEntropy,
-                floor,
-                terms,
-                Values::Plain(ones),
-                Values::Logarithms(picks),
-            );
+            let least = floor.map_or(-T::INFINITY, |floor| T::of(scalar::ln(floor.f64())));
+            for (value, log) in values.iter_mut().zip(picks) {
+                *value = (T::ZERO - if *log < least { least } else { *log }).f64();
+            }
         } else {
+            let (ones, terms) = (room(&mut self.p.raw, rows.len())?, room(&mut self.terms, rows.len())?);
+            ones.fill(T::ONE);
             of_probabilities(Quantity::CrossEntropy, floor, terms, ones, picks);
+            for (value, term) in values.iter_mut().zip(terms) {
+                *value = term.f64();
+            }
         }
         if problem.zero == ZeroPolicy::Raise
-            && let Some(i) = terms.iter().position(|term| term.f64() == f64::INFINITY)
+            && let Some(i) = values.iter().position(|value| *value == f64::INFINITY)
         {
             return Err(problem.impossible(q, rows.start + i, classes[i] as usize));
-        }
-        for (value, term) in room(&mut self.values, rows.len())?.iter_mut().zip(terms) {
-            *value = term.f64();
         }
         self.deliver(piece, &rows)
     }
@@ -412,11 +402,19 @@ impl<T: Format> State<T> {
                     }
                 }
             },
-            _ => {
-                for (row, value) in rows.clone().zip(values) {
-                    self.partial.weigh(*value, piece.weights.map_or(1.0, |weights| weights[row]));
+            _ => match piece.weights {
+                Some(weights) => {
+                    for (weight, value) in weights[rows.clone()].iter().zip(values) {
+                        self.partial.weigh(*value, *weight);
+                    }
                 }
-            }
+                None => {
+                    let mut lanes = Running::default();
+                    lanes.add(values);
+                    self.partial.terms.merge(lanes.fold());
+                    self.partial.weight.add(values.len() as f64);
+                }
+            },
         }
         Ok(())
     }
@@ -426,17 +424,15 @@ impl<T: Format> State<T> {
 fn values<'x, T: Format>(
     problem: &Problem,
     operand: &Operand<'x>,
+    own: Own<'x, T>,
     buffer: &'x Buffer<T>,
     smoothed: bool,
-    rows: &Range<usize>,
-    events: &Range<usize>,
+    n: usize,
 ) -> Values<'x, T> {
-    let cooked = &buffer.cooked[..buffer.cooked.len().min(rows.len() * events.len())];
+    let cooked = &buffer.cooked[..buffer.cooked.len().min(n)];
     match operand.logits {
         true if !smoothed => Values::Logarithms(cooked),
-        false if !smoothed && !problem.is_scaled(operand) => {
-            Values::Plain(raw(operand, &buffer.raw, rows, events))
-        }
+        false if !smoothed && !problem.is_scaled(operand) => Values::Plain(raw(own, &buffer.raw, n)),
         _ => Values::Plain(cooked),
     }
 }
@@ -444,28 +440,28 @@ fn values<'x, T: Format>(
 /// Fetches an argument's part of a chunk; looks for what is no probability, sums rows, and divides, takes the logarithm
 /// of the softmax of logits and smooths, as the case may be.
 #[allow(clippy::too_many_arguments, reason = "the parts of a state that is borrowed in parts")]
-fn prepare<T: Format>(
+fn prepare<'x, T: Format>(
     problem: &Problem,
-    operand: &Operand,
+    operand: &Operand<'x>,
     buffer: &mut Buffer<T>,
     scratch: &mut Vec<T>,
     smoothing: Option<(f64, f64)>,
     look: bool,
     (rows, events, whole): (&Range<usize>, &Range<usize>, bool),
-) -> Result<()> {
-    buffer.fetch(operand, rows, events)?;
-    let x = raw(operand, &buffer.raw, rows, events);
+) -> Result<Own<'x, T>> {
+    let own = buffer.fetch(operand, rows, events)?;
     let n = events.len();
+    let x = raw(own, &buffer.raw, rows.len() * n);
     // Whole rows of logits show by their sums whether something is wrong.
     if look && !(operand.logits && whole) && !valid(x, operand.logits) {
         problem.first_wrong(operand, rows, events, x)?;
     }
     let scaled = problem.is_scaled(operand);
     if !scaled && smoothing.is_none() {
-        return Ok(());
+        return Ok(own);
     }
     if scaled && whole && operand.logits {
-        softmax(problem, operand, buffer, scratch, rows, events)?;
+        shifted_rows(problem, operand, own, buffer, scratch, rows, events)?;
         rescale_rows(&mut buffer.cooked[..rows.len() * n], n, &buffer.sums[..rows.len()], true);
     } else {
         let to = room(&mut buffer.cooked, x.len())?;
@@ -488,20 +484,21 @@ fn prepare<T: Format>(
     if let Some(smoothing) = smoothing {
         smooth(to, operand.logits, smoothing.0, smoothing.1);
     }
-    Ok(())
+    Ok(own)
 }
 
 /// Of whole rows of logits that `fetch` has made available: the logits less the largest in `cooked`, and in `sums` what
 /// makes them ln p when it is taken away, too: ln Σ exp.
-fn softmax<T: Format>(
+fn shifted_rows<T: Format>(
     problem: &Problem,
     operand: &Operand,
+    own: Own<'_, T>,
     buffer: &mut Buffer<T>,
     scratch: &mut Vec<T>,
     rows: &Range<usize>,
     events: &Range<usize>,
 ) -> Result<()> {
-    let x = raw(operand, &buffer.raw, rows, events);
+    let x = raw(own, &buffer.raw, rows.len() * events.len());
     let (shifted, exponentials) = (room(&mut buffer.cooked, x.len())?, room(scratch, x.len())?);
     let (shifts, ties) = (room(&mut buffer.shifts, rows.len())?, room(&mut buffer.ties, rows.len())?);
     let sums = room(&mut buffer.sums, rows.len())?;
@@ -524,6 +521,7 @@ fn softmax<T: Format>(
 fn add_up<T: Format>(
     problem: &Problem,
     operand: &Operand,
+    own: Own<'_, T>,
     buffer: &mut Buffer<T>,
     lanes: &mut Running,
     known: Option<f64>,
@@ -532,7 +530,7 @@ fn add_up<T: Format>(
     if problem.validation != Validation::Sums || operand.logits {
         return Ok(());
     }
-    let x = raw(operand, &buffer.raw, rows, events);
+    let x = raw(own, &buffer.raw, rows.len() * events.len());
     if let Some(sum) = known {
         if whole {
             return problem.check_sums(operand, rows.start, &[sum]);
@@ -549,42 +547,91 @@ fn add_up<T: Format>(
     problem.check_sums(operand, rows.start, sums)
 }
 
-/// Measures a row that is longer than a chunk: `scales[0]`, whose total is the logarithm of the sum for logits.
-fn measure<T: Format>(
+/// Of rows of logits: ln p of each row's class.
+fn log_softmax<T: Format>(
     problem: &Problem,
     operand: &Operand,
     buffer: &mut Buffer<T>,
     scratch: &mut Vec<T>,
+    logs: &mut [T],
+    classes: &[i64],
+    rows: &Range<usize>,
+) -> Result<()> {
+    let n = operand.events.n_events();
+    let events = 0..n;
+    if n > CHUNK {
+        for ((row, class), log) in rows.clone().zip(classes).zip(logs) {
+            measure(problem, operand, buffer, row, n)?;
+            let (Scale { shift, total }, class) = (buffer.scale.unwrap_or_default(), *class as usize);
+            let mut one = [T::ZERO];
+            operand.events.copy(row..row + 1, class..class + 1, &mut one);
+            *log = one[0] - T::of(shift) - T::of(total);
+        }
+        return Ok(());
+    }
+    let own = buffer.fetch(operand, rows, &events)?;
+    let x = raw(own, &buffer.raw, rows.len() * n);
+    let finite = if n <= softmax::SHORT {
+        softmax::log_of_classes(logs, x, n, classes, room(scratch, softmax::SCRATCH)?)
+    } else {
+        let (shifts, sums) = (room(&mut buffer.shifts, rows.len())?, room(&mut buffer.sums, rows.len())?);
+        softmax::measure_rows(x, n, shifts, sums);
+        let finite =
+            sums.iter().zip(&*shifts).fold(true, |good, (x, y)| good & x.is_finite() & y.is_finite());
+        log_one_plus(sums);
+        for ((row, class), (log, scale)) in
+            x.chunks_exact(n).zip(classes).zip(logs.iter_mut().zip(shifts.iter().zip(sums)))
+        {
+            *log = row[*class as usize] - T::of(*scale.0) - T::of(*scale.1);
+        }
+        finite
+    };
+    if finite || problem.validation == Validation::Nothing {
+        return Ok(());
+    }
+    problem.first_wrong(operand, rows, &events, x)?;
+    for (i, x) in x.chunks_exact(n).enumerate() {
+        let shift = softmax::largest_of(x).f64();
+        problem.check_scale(operand, rows.start + i, Scale { shift, total: 0.0 })?;
+    }
+    Ok(())
+}
+
+/// Measures a row that is longer than a chunk: `buffer.scale`, whose total is the logarithm of the sum for logits.
+fn measure<T: Format>(
+    problem: &Problem,
+    operand: &Operand,
+    buffer: &mut Buffer<T>,
     row: usize,
     n: usize,
 ) -> Result<()> {
     let rows = row..row + 1;
+    let judged = problem.validation != Validation::Nothing;
     let mut lanes = Running::default();
-    let mut scale = Scale { shift: f64::NEG_INFINITY, total: 0.0 };
-    let mut from = 0;
-    while from < n {
+    let mut most = -T::INFINITY;
+    for from in (0..n).step_by(CHUNK) {
         let events = from..n.min(from + CHUNK);
-        buffer.fetch(operand, &rows, &events)?;
-        let x = raw(operand, &buffer.raw, &rows, &events);
-        if problem.validation != Validation::Nothing && !valid(x, operand.logits) {
+        let own = buffer.fetch(operand, &rows, &events)?;
+        let x = raw(own, &buffer.raw, events.len());
+        if judged && !valid(x, operand.logits) {
             problem.first_wrong(operand, &rows, &events, x)?;
         }
         if operand.logits {
-            let (shifted, exponentials) = (room(&mut buffer.cooked, x.len())?, room(scratch, x.len())?);
-            let (mut most, mut ties) = ([0.0], [0.0]);
-            shift(shifted, exponentials, &mut most, &mut ties, x, x.len());
-            let mut part = Running::default();
-            part.add(exponentials);
-            scale = scale.joined(Scale { shift: most[0], total: part.fold().value() + ties[0] });
+            let other = softmax::largest_of(x);
+            most = if other > most { other } else { most };
         } else {
             lanes.add(x);
         }
-        from += CHUNK;
     }
+    let mut scale = Scale { shift: most.f64(), total: lanes.fold().value() };
     if operand.logits {
-        scale.total = scalar::ln_1p(scale.total);
-    } else {
-        scale.total = lanes.fold().value();
+        let mut rest = softmax::Rest::default();
+        for from in (0..n).step_by(CHUNK) {
+            let events = from..n.min(from + CHUNK);
+            let own = buffer.fetch(operand, &rows, &events)?;
+            rest.add(raw(own, &buffer.raw, events.len()), most);
+        }
+        scale.total = scalar::ln_1p(rest.value::<T>());
     }
     problem.check_scale(operand, row, scale)?;
     buffer.scale = Some(scale);

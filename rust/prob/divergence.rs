@@ -129,9 +129,10 @@ impl<'a> Problem<'a> {
     /// Fills `sink`; returns the mean, if that is what was asked for.
     pub fn solve<T: Format>(&self, sink: Sink<'a, T>) -> Result<f64> {
         let (n_rows, n) = self.shape();
+        // The largest first, without a branch: negative indices are huge.
         if let Truth::Classes(argument, classes) = &self.truth
-            && let Some(i) =
-                classes.iter().position(|class| usize::try_from(*class).map_or(true, |class| class >= n))
+            && classes.iter().fold(0, |largest, class| largest.max(*class as u64)) >= n as u64
+            && let Some(i) = classes.iter().position(|class| *class as u64 >= n as u64)
         {
             let (index, value) = (vec![i], classes[i] as f64);
             return Err(Error::Value { argument, index, value, need: "be the index of an event" });

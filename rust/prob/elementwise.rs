@@ -1,5 +1,6 @@
 //! What rows of numbers go through on their way to terms, a chunk at a time.
 
+use super::softmax::largest;
 use super::terms::Format;
 use crate::math::{exp, ln_1p};
 use crate::simd::{Kernel, Mask, Simd, Vector, dispatch};
@@ -53,30 +54,6 @@ kernel!(
         !good.not().any()
     }
 );
-
-/// The largest element, NaN left out; −∞ if there is none.
-#[inline(always)]
-fn largest<T: Format, S: Simd>(x: &[T]) -> T {
-    let least = -T::INFINITY;
-    let mut largest = least;
-    if x.len() < 4 * T::LANES {
-        for x in x {
-            largest = if *x > largest { *x } else { largest };
-        }
-        return largest;
-    }
-    let mut most = T::Vector::<S>::splat(least);
-    for x in x.chunks(T::LANES) {
-        // NaN in the first gives the second.
-        most = T::Vector::<S>::from_partial(x, least).max(most);
-    }
-    let mut lanes = [least; 16];
-    most.copy_to(&mut lanes);
-    for lane in lanes {
-        largest = if lane > largest { lane } else { largest };
-    }
-    largest
-}
 
 kernel!(
     /// Rows of `n` less their largest elements, which go to `shifts`; and the exponentials of that, but 0 for all that

@@ -8,6 +8,7 @@ pub mod divergence;
 mod elementwise;
 pub mod likelihood;
 pub mod sink;
+mod softmax;
 mod terms;
 
 use crate::simd::Real;

@@ -6,7 +6,7 @@
 //! is outside and the second, which scales such numbers first, is run in its place.
 
 use crate::math::{Coefficients, constant, exp, ln};
-use crate::simd::{Kernel, Mask, Real, Simd, Vector, dispatch};
+use crate::simd::{Kernel, Mask, Real, Simd, Vector, dispatch, prefetch};
 
 /// Constants of [`log_ratio`], as numbers or as patterns of bits.
 pub trait Format: Coefficients {
@@ -106,6 +106,9 @@ pub enum Quantity {
     Divergence,
 }
 
+/// How many bytes ahead data are asked for.
+const AHEAD: usize = 2048;
+
 const ENTROPY: u8 = 0;
 const CROSS_ENTROPY: u8 = 1;
 const DIVERGENCE: u8 = 2;
@@ -184,6 +187,8 @@ fn run<T: Format, S: Simd, const QUANTITY: u8, const CLIP: bool, const CAREFUL: 
     let whole = n - n % T::LANES;
     let vectors = p[..whole].chunks_exact(T::LANES).zip(q.chunks_exact(T::LANES));
     for (out, (p, q)) in out.chunks_exact_mut(T::LANES).zip(vectors) {
+        prefetch(p, AHEAD);
+        prefetch(q, AHEAD);
         let (p, q) = (T::Vector::<S>::from_slice(p), T::Vector::<S>::from_slice(q));
         let term = if CAREFUL {
             careful::<_, QUANTITY, CLIP>(floor, p, q)

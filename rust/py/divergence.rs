@@ -38,6 +38,20 @@ fn operand<'a>(
     })
 }
 
+/// A plan's meaning: what happens at zero, what is looked at, ln of the base.
+fn options((zero, eps, validation, base): &Plan) -> PyResult<(ZeroPolicy, Validation, f64)> {
+    let zeros = [
+        ("inf", ZeroPolicy::Infinite),
+        ("clip", ZeroPolicy::Clip(*eps)),
+        ("smooth", ZeroPolicy::Smooth(*eps)),
+        ("raise", ZeroPolicy::Raise),
+    ];
+    let validations =
+        [("sums", Validation::Sums), ("normalize", Validation::Normalize), ("nothing", Validation::Nothing)];
+    let divisor = if *base > 0.0 { scalar::ln(*base) } else { 1.0 };
+    Ok((named(&zeros, "zero", zero)?, named(&validations, "validate", validation)?, divisor))
+}
+
 /// Computes into `out` (its events' axis last; one event where `terms` is false), or returns the mean where it is None.
 #[pyfunction]
 #[allow(clippy::too_many_arguments, reason = "each is an argument")]
@@ -55,15 +69,7 @@ pub fn divergence(
     single: bool,
     n_threads: Option<usize>,
 ) -> PyResult<f64> {
-    let (zero, eps, validation, base) = plan;
-    let zeros = [
-        ("inf", ZeroPolicy::Infinite),
-        ("clip", ZeroPolicy::Clip(eps)),
-        ("smooth", ZeroPolicy::Smooth(eps)),
-        ("raise", ZeroPolicy::Raise),
-    ];
-    let validations =
-        [("sums", Validation::Sums), ("normalize", Validation::Normalize), ("nothing", Validation::Nothing)];
+    let (zero, validation, divisor) = options(&plan)?;
     let (distribution, classes): (Argument<'_>, Bound<'_, PyUntypedArray>);
     let truth = if let Ok(array) = truth.cast::<PyUntypedArray>() {
         classes = array.clone();
@@ -74,9 +80,9 @@ pub fn divergence(
     };
     let problem = Problem {
         quantity: named(&QUANTITIES, "quantity", quantity)?,
-        zero: named(&zeros, "zero", &zero)?,
-        validation: named(&validations, "validate", &validation)?,
-        divisor: if base > 0.0 { scalar::ln(base) } else { 1.0 },
+        zero,
+        validation,
+        divisor,
         truth,
         model: model.as_ref().map(|model| operand(model, &front)).transpose()?,
         front: front.clone(),
@@ -109,33 +115,61 @@ fn solve<T: Format + Element>(
     Ok(core(py, n_rows.saturating_mul(n_events) > 10_000, || problem.solve(sink))?)
 }
 
-/// The divergence of two contiguous rows of float64 with every option at its default; None if they are anything else.
+/// Of one or two contiguous rows of one floating-point type; None if they are anything else.
 #[pyfunction]
-pub fn kl_divergence_of_rows(
+#[pyo3(signature = (quantity, p, q, plan))]
+pub fn divergence_of_rows(
     py: Python<'_>,
+    quantity: &str,
     p: &Bound<'_, PyUntypedArray>,
-    q: &Bound<'_, PyUntypedArray>,
+    q: Option<&Bound<'_, PyUntypedArray>>,
+    plan: Plan,
 ) -> PyResult<Option<f64>> {
-    let fits = p.ndim() == 1 && p.shape() == q.shape() && is::<f64>(q) && is::<f64>(p);
-    let (true, Ok(first), Ok(second)) = (fits, events(p, &[]), events(q, &[])) else { return Ok(None) };
-    let (shape, axis, logits) = (p.shape().to_vec(), 0, false);
-    let tolerance = f64::EPSILON.sqrt();
+    let fits = |q: &Bound<'_, PyUntypedArray>| q.ndim() == 1 && q.shape() == p.shape();
+    if !fits(p) || !q.is_none_or(fits) {
+        return Ok(None);
+    }
+    let quantity = named(&QUANTITIES, "quantity", quantity)?;
+    if is::<f64>(p) && q.is_none_or(is::<f64>) {
+        of_rows::<f64>(py, quantity, p, q, &plan, f64::EPSILON.sqrt())
+    } else if is::<f32>(p) && q.is_none_or(is::<f32>) {
+        of_rows::<f32>(py, quantity, p, q, &plan, f64::from(f32::EPSILON).sqrt())
+    } else {
+        Ok(None)
+    }
+}
+
+fn row<'a>(
+    name: &'static str,
+    array: &'a Bound<'_, PyUntypedArray>,
+    tolerance: f64,
+) -> PyResult<Operand<'a>> {
+    let (shape, axis, logits) = (array.shape().to_vec(), 0, false);
+    Ok(Operand { name, events: events(array, &[])?, shape, axis, logits, tolerance })
+}
+
+fn of_rows<T: Format>(
+    py: Python<'_>,
+    quantity: Quantity,
+    p: &Bound<'_, PyUntypedArray>,
+    q: Option<&Bound<'_, PyUntypedArray>>,
+    plan: &Plan,
+    tolerance: f64,
+) -> PyResult<Option<f64>> {
+    let (zero, validation, divisor) = options(plan)?;
+    let (Ok(first), Ok(second)) = (row("p", p, tolerance), q.map(|q| row("q", q, tolerance)).transpose())
+    else {
+        return Ok(None);
+    };
     let problem = Problem {
-        quantity: Quantity::Divergence,
-        zero: ZeroPolicy::Infinite,
-        validation: Validation::Sums,
-        divisor: 1.0,
-        truth: Truth::Distribution(Operand {
-            name: "p",
-            events: first,
-            shape: shape.clone(),
-            axis,
-            logits,
-            tolerance,
-        }),
-        model: Some(Operand { name: "q", events: second, shape, axis, logits, tolerance }),
+        quantity,
+        zero,
+        validation,
+        divisor,
+        truth: Truth::Distribution(first),
+        model: second,
         front: Vec::new(),
         n_threads: None,
     };
-    Ok(Some(core(py, p.len() > 10_000, || problem.solve::<f64>(Sink::Mean(None)))?))
+    Ok(Some(core(py, p.len() > 10_000, || problem.solve::<T>(Sink::Mean(None)))?))
 }

@@ -193,7 +193,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(beta_quantile, module)?)?;
     module.add_function(wrap_pyfunction!(stream_words, module)?)?;
     module.add_function(wrap_pyfunction!(divergence::divergence, module)?)?;
-    module.add_function(wrap_pyfunction!(divergence::kl_divergence_of_rows, module)?)?;
+    module.add_function(wrap_pyfunction!(divergence::divergence_of_rows, module)?)?;
     module.add_function(wrap_pyfunction!(multiply_adds, module)?)?;
     module.add_class::<train::Shape>()?;
     module.add_class::<train::Settings>()?;

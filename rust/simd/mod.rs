@@ -413,6 +413,20 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     }
 }
 
+/// Asks for the cache line `ahead` bytes after the slice's first to come near; it may be beyond the slice's end. The
+/// processor looks ahead by itself, but not beyond a page of 4 KB.
+#[inline(always)]
+pub fn prefetch<T>(from: &[T], ahead: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint; it reads nothing and faults nowhere.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().cast::<i8>().wrapping_add(ahead)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, ahead);
+}
+
 // ------------------------------------------------------------------------------------------------ the control word
 
 /// Sets the default floating-point environment (round to nearest, denormals kept, no traps) and restores the caller's
