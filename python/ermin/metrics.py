@@ -54,7 +54,8 @@ def log_loss(y_true: ArrayLike, proba: ArrayLike, *, sample_weight: ArrayLike | 
     """
     classes, table, weights = _check(y_true, proba, sample_weight)
     # Checked above, with a tolerance that float32 probabilities need.
-    return float(empirical_risk(classes, table, sample_weight=weights, validate=False))
+    given = None if sample_weight is None else weights
+    return float(empirical_risk(classes, table, sample_weight=given, validate=False))
 
 
 def brier_score(y_true: ArrayLike, proba: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
