@@ -55,6 +55,8 @@ trait Odds<T> {
         below: &mut [Group],
         tied: &mut [Group],
     );
+    /// Whether draws can tie at all.
+    fn can_tie(&self) -> bool;
     /// Whether U < p where they tie.
     fn settle(&self, draw: u64, ties: &mut T) -> bool;
     /// The draws, in the order of `np.packbits`, made of [`Odds::compare`]'s.
@@ -115,6 +117,11 @@ impl<T: Ties> Odds<T> for Same {
             *tied = same.to_array();
         }
         *bits = source;
+    }
+
+    #[inline(always)]
+    fn can_tie(&self) -> bool {
+        self.p.places > DIGITS
     }
 
     #[inline(always)]
@@ -187,6 +194,11 @@ impl<T: Real, F: Ties> Odds<F> for Each<'_, T> {
             group += 1;
         }
         *bits = source;
+    }
+
+    #[inline(always)]
+    fn can_tie(&self) -> bool {
+        true
     }
 
     fn settle(&self, draw: u64, ties: &mut F) -> bool {
@@ -290,7 +302,7 @@ fn draw<S: Simd, F: Ties, O: Odds<F>>(
         // One flag for each word of 64 draws: what cannot be foreseen is looked at once a batch.
         let mut flags = 0;
         let mut group = 0;
-        while group < groups {
+        while group < groups && odds.can_tie() {
             flags |= u64::from(S::U64::from_array(&tied[group]).nonzero()) << (8 * group);
             group += 1;
         }

@@ -71,18 +71,18 @@ pub struct Packed<'a> {
 impl Sink for Packed<'_> {
     #[inline(always)]
     fn put<S: Simd>(&mut self, group: S::U64, from: usize, to: usize) {
-        let mut bytes = [0; GROUP / 8];
-        for (eight, word) in bytes.chunks_exact_mut(8).zip(group.to_array()) {
-            eight.copy_from_slice(&word.to_le_bytes());
-        }
         let place = self.done / 8;
         if from == 0 && to == GROUP && self.done.is_multiple_of(8) {
-            self.out[place..place + GROUP / 8].copy_from_slice(&bytes);
+            let out = &mut self.out[place..place + GROUP / 8];
+            for (eight, word) in out.chunks_exact_mut(8).zip(group.to_array()) {
+                eight.copy_from_slice(&word.to_le_bytes());
+            }
         } else {
+            let words = group.to_array();
             for draw in from..to {
-                let bit = bytes[draw / 8] >> (7 - draw % 8) & 1;
+                let byte = words[draw / 64].to_le_bytes()[draw / 8 % 8];
                 let to = self.done + draw - from;
-                self.out[to / 8] |= bit << (7 - to % 8);
+                self.out[to / 8] |= (byte >> (7 - draw % 8) & 1) << (7 - to % 8);
             }
         }
         self.done += to - from;
