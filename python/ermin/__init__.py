@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from ermin.divergences import cross_entropy, empirical_risk, entropy, kl_divergence
     from ermin.estimates import Estimate, monte_carlo
     from ermin.files import load
+    from ermin.layers import (
+        Activation,
+        CategoryEmbedding,
+        Columns,
+        Dense,
+        Dropout,
+        PeriodicEmbedding,
+        Scale,
+    )
     from ermin.losses import Huber, Quantile
     from ermin.metrics import (
         ReliabilityCurve,
@@ -40,14 +49,19 @@ if TYPE_CHECKING:
 __all__ = [
     "MLP",
     "SGD",
+    "Activation",
     "Adam",
     "AdamW",
     "Adaptive",
     "Bernoulli",
     "Categorical",
+    "CategoryEmbedding",
+    "Columns",
     "Constant",
     "Cosine",
     "CosineLog",
+    "Dense",
+    "Dropout",
     "EpochState",
     "Estimate",
     "Exponential",
@@ -56,8 +70,10 @@ __all__ = [
     "Huber",
     "InverseScaling",
     "OneCycle",
+    "PeriodicEmbedding",
     "Quantile",
     "ReliabilityCurve",
+    "Scale",
     "Trainer",
     "__version__",
     "brier_score",
@@ -79,6 +95,15 @@ _HOMES = {
     "estimates": ("Estimate", "monte_carlo"),
     "divergences": ("cross_entropy", "empirical_risk", "entropy", "kl_divergence"),
     "files": ("load",),
+    "layers": (
+        "Activation",
+        "CategoryEmbedding",
+        "Columns",
+        "Dense",
+        "Dropout",
+        "PeriodicEmbedding",
+        "Scale",
+    ),
     "losses": ("Huber", "Quantile"),
     "metrics": (
         "ReliabilityCurve",
