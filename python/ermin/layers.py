@@ -215,9 +215,9 @@ class PeriodicEmbedding:
     """Every number becomes several: a linear map of waves of it, with learned frequencies.
 
     Each input x becomes Wᵀv + b with v = (sin 2πc₁x, …, sin 2πcₖx, cos 2πc₁x, …, cos 2πcₖx), where every input has
-    frequencies c, weights W and biases b of its own: "PL" of Gorishniy et al. 2022, "On embeddings for numerical features
-    in tabular deep learning", section 3.3. For their "PLR" put ``Activation("relu")`` after it (with ``keep_input=False``).
-    The frequencies begin normal with deviation `scale`, W normal with variance 1/k, b at 0.
+    frequencies c, weights W and biases b of its own: "PL" of Gorishniy et al. 2022, "On embeddings for numerical
+    features in tabular deep learning", section 3.3. For their "PLR" put ``Activation("relu")`` after it (with
+    ``keep_input=False``). The frequencies begin normal with deviation `scale`, W normal with variance 1/k, b at 0.
 
     Parameters
     ----------
@@ -318,8 +318,8 @@ class Columns:
     Parameters
     ----------
     parts : sequence of (indices, layer or None)
-        Column numbers from 0, and the layer they go into; None leaves them as they are. A column may be in several parts,
-        or in none. A layer is anything but `Columns` and `Dropout`.
+        Column numbers from 0, and the layer they go into; None leaves them as they are. A column may be in several
+        parts, or in none. A layer is anything but `Columns` and `Dropout`.
     n_columns : int, optional
         How many columns there are; by default one more than the largest index.
 

@@ -42,8 +42,8 @@ class MLP:
         What makes predictions of the last layer's sums, the logits: nothing, a distribution over classes, a
         probability each, or a positive number each.
     initializer : {"auto", "he", "glorot", "lecun", "ntk", "zeros"}, default "auto"
-        How the weights of dense layers begin; biases begin at 0. He et al. 2015 (normal, variance 2/inputs), Glorot and Bengio 2010
-        (uniform, ±√(6/(inputs + outputs))), LeCun et al. 1998 (normal, variance 1/inputs). "auto" takes he before
+        How the weights of dense layers begin; biases begin at 0. He et al. 2015 (normal, variance 2/inputs), Glorot
+        and Bengio 2010 (uniform, ±√(6/(inputs + outputs))), LeCun et al. 1998 (normal, variance 1/inputs). "auto" takes he before
         relu, leaky_relu, elu, gelu, silu and mish, lecun before selu, and glorot otherwise. "ntk" is lecun with biases
         that begin normal with deviation 0.1 (Jacot et al. 2018). In a dense layer of the parametrization "ntk", whose
         sums are divided by √inputs, all weights begin √inputs times as large.
@@ -75,8 +75,8 @@ class MLP:
     Raises
     ------
     ValueError
-        If a size is below 1, a name is not one of those above, dropout is outside its range, or layers do not follow each
-        other.
+        If a size is below 1, a name is not one of those above, dropout is outside its range, or layers do not follow
+        each other.
     TypeError
         If there are neither `sizes` nor `layers`, or both, or something in `layers` is no layer.
 
@@ -239,8 +239,8 @@ class MLP:
         """Every learned array by name, read-only.
 
         ``weights.0``, ``biases.0``, ``weights.1``, … of dense layers, first to last; ``scales.0``, … (n,) of `Scale`;
-        ``alphas.0``, … (n,) of a parametric `Activation`; ``frequencies.0``, … (n, n_frequencies), ``periodic_weights.0``,
-        … (n, 2·n_frequencies, n_outputs) and ``periodic_biases.0``, … (n, n_outputs) of `PeriodicEmbedding`;
+        ``alphas.0``, … (n,) of a parametric `Activation`; ``frequencies.0``, … (n, n_frequencies),
+        ``periodic_weights.0``, … (n, 2·n_frequencies, n_outputs) and ``periodic_biases.0``, … (n, n_outputs) of `PeriodicEmbedding`;
         ``embeddings.0``, … (n_levels, size) of `CategoryEmbedding`.
         """
         return self._named(self._vector)
