@@ -3,22 +3,22 @@
 Run by ``make bench``. Every peer's probabilities are first shown to be ours.
 """
 
+import itertools
+import time
+import warnings
+
 import numpy as np
 import pytest
 
 import ermin
 
 SIZES = [14, 64, 32, 2]
-FLOP = 2 * sum(a * b for a, b in zip(SIZES[:-1], SIZES[1:], strict=True))
+FLOP = 2 * sum(a * b for a, b in itertools.pairwise(SIZES))
 
 
 def softmax(z, axis=1):
     e = np.exp(z - z.max(axis=axis, keepdims=True))
     return e / e.sum(axis=axis, keepdims=True)
-
-
-def ermin_(net, X):
-    return lambda: net.predict_proba(X)
 
 
 def numpy(net, X):
@@ -37,7 +37,9 @@ def numpy(net, X):
 
 def jax(net, X):
     jax = pytest.importorskip("jax")
-    parameters = [(jax.numpy.asarray(w), jax.numpy.asarray(b)) for w, b in zip(net.weights, net.biases, strict=True)]
+    parameters = [
+        (jax.numpy.asarray(w), jax.numpy.asarray(b)) for w, b in zip(net.weights, net.biases, strict=True)
+    ]
 
     @jax.jit
     def predict(x):
@@ -50,35 +52,69 @@ def jax(net, X):
 
 def scikit_learn(net, X):
     neural_network = pytest.importorskip("sklearn.neural_network")
-    model = neural_network.MLPClassifier(hidden_layer_sizes=SIZES[1:-1], max_iter=1, solver="sgd")
-    model.fit(np.vstack([X[:1]] * 3), [0, 1, 2])
-    model.coefs_, model.intercepts_ = list(net.weights), list(net.biases)
-    model.n_outputs_, model.classes_ = 2, np.arange(2)
-    model._label_binarizer.fit([0, 1])
+    model = neural_network.MLPClassifier(
+        hidden_layer_sizes=SIZES[1:-1], max_iter=1, solver="sgd", batch_size=2
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(np.vstack([X[:1], X[:1]]), [0, 1])
+    # Of two classes it has the difference of the logits.
+    *weights, last = net.weights
+    *biases, end = net.biases
+    model.coefs_ = [*weights, last[:, 1:] - last[:, :1]]
+    model.intercepts_ = [*biases, end[1:] - end[:1]]
     return lambda: model.predict_proba(X)
+
+
+def message(*fields):
+    """A protocol buffer: numbers as varints, text and bytes with their length."""
+
+    def varint(n):
+        head = [n & 127 | 128] if n > 127 else [n]
+        return bytes(head) + (varint(n >> 7) if n > 127 else b"")
+
+    parts = []
+    for number, value in fields:
+        if isinstance(value, int):
+            parts.append(varint(number << 3) + varint(value))
+        else:
+            value = value.encode() if isinstance(value, str) else value
+            parts.append(varint(number << 3 | 2) + varint(len(value)) + value)
+    return b"".join(parts)
+
+
+def onnx_model(net):
+    """The network in ONNX's format (onnx.proto3 numbers the fields), so that the package onnx is not needed."""
+
+    def tensor(name, array):
+        dims = [(1, n) for n in array.shape]
+        return message(*dims, (2, 1), (8, name), (9, np.ascontiguousarray(array).tobytes()))
+
+    def value(name, width):
+        shape = message((1, message((2, "n"))), (1, message((1, width))))
+        return message((1, name), (2, message((1, message((1, 1), (2, shape))))))
+
+    graph, x = [], "x"
+    for i, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
+        z, h, kind = f"z{i}", f"h{i}", "Softmax" if i == len(net.weights) - 1 else "Relu"
+        graph += [(5, tensor(f"w{i}", w)), (5, tensor(f"b{i}", b))]
+        graph.append((1, message((1, x), (1, f"w{i}"), (1, f"b{i}"), (2, z), (4, "Gemm"))))
+        graph.append((1, message((1, z), (2, h), (4, kind))))
+        x = h
+    graph += [(2, "network"), (11, value("x", SIZES[0])), (12, value(x, SIZES[-1]))]
+    return message((1, 8), (7, message(*graph)), (8, message((1, ""), (2, 13)))), x
 
 
 def onnx_runtime(net, X):
     runtime = pytest.importorskip("onnxruntime")
-    onnx = pytest.importorskip("onnx")
-    helper = onnx.helper
-    constants, nodes, name = [], [], "x"
-    for i, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
-        constants += [onnx.numpy_helper.from_array(w.copy(), f"w{i}"), onnx.numpy_helper.from_array(b.copy(), f"b{i}")]
-        nodes.append(helper.make_node("Gemm", [name, f"w{i}", f"b{i}"], [f"z{i}"]))
-        last = i == len(net.weights) - 1
-        nodes.append(helper.make_node("Softmax" if last else "Relu", [f"z{i}"], [f"h{i}"]))
-        name = f"h{i}"
-    value = lambda name, width: helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, width])  # noqa: E731
-    graph = helper.make_graph(nodes, "mlp", [value("x", SIZES[0])], [value(name, SIZES[-1])], constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    model, output = onnx_model(net)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return lambda: session.run([name], {"x": X})[0]
+    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return lambda: session.run([output], {"x": X})[0]
 
 
-PEERS = {"ermin": ermin_, "NumPy": numpy, "JAX": jax, "scikit-learn": scikit_learn, "ONNX Runtime": onnx_runtime}
+PEERS = {"NumPy": numpy, "JAX": jax, "scikit-learn": scikit_learn, "ONNX Runtime": onnx_runtime}
 
 
 @pytest.mark.parametrize("peer", PEERS)
@@ -89,5 +125,16 @@ def bench_predict_proba(benchmark, compare, n, peer):
     X = np.random.default_rng(0).normal(size=(n, SIZES[0])).astype(np.float32)
     run = PEERS[peer](net, X)
     np.testing.assert_allclose(run(), net.predict_proba(X), rtol=1e-3, atol=1e-5)
-    benchmark(run)
-    compare(f"predict_proba, {n:,} rows of 14-64-32-2", peer, benchmark.stats.stats.min, n * FLOP)
+    times = 500 if n == 1 else 1
+    shortest = np.inf
+
+    def in_turn():
+        nonlocal shortest
+        start = time.perf_counter()
+        for _ in range(times):
+            net.predict_proba(X)
+        shortest = min(shortest, (time.perf_counter() - start) / times)
+
+    benchmark.pedantic(lambda: [run() for _ in range(times)], setup=in_turn, rounds=40, iterations=1)
+    seconds = benchmark.stats.stats.min / times
+    compare(f"predict_proba, {n:,} rows of 14-64-32-2", peer, seconds, shortest, n * FLOP)

@@ -97,7 +97,9 @@ class NumPyNetwork:
 
 
 def batches(task):
-    return [(task.X[i : i + task.batch], task.y[i : i + task.batch]) for i in range(0, len(task.X), task.batch)]
+    return [
+        (task.X[i : i + task.batch], task.y[i : i + task.batch]) for i in range(0, len(task.X), task.batch)
+    ]
 
 
 def numpy(task, epochs):

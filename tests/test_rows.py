@@ -187,7 +187,7 @@ import numpy as np
 import ermin
 import scipy.sparse as sp
 
-n, d, widths, form = json.loads(sys.argv[1])
+n, d, widths, form, batch_size = json.loads(sys.argv[1])
 rng = np.random.default_rng(0)
 y = rng.integers(2, size=n)
 X = np.zeros((d, n)).T  # Fortran order, float64
@@ -208,7 +208,7 @@ getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)(0)
 with open("/proc/self/clear_refs", "w") as reset:
     reset.write("5")
 before = status("VmRSS")
-ermin.fit(net, X, y, validation=0.2, epochs=2, batch_size=256, mixup_alpha=0.2, n_threads=1, rng=0)
+ermin.fit(net, X, y, validation=0.2, epochs=2, batch_size=batch_size, mixup_alpha=0.2, n_threads=1, rng=0)
 peak = status("VmHWM")
 net.predict_proba(X[:1000])
 print(json.dumps([peak - before, n_parameters]))
@@ -217,13 +217,18 @@ print(json.dumps([peak - before, n_parameters]))
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize(
-    ("n", "d", "widths", "form"),
-    [(1_000_000, 20, [16], "dense"), (200_000, 100, [64], "csr"), (5_000, 300, [1500, 1000], "dense")],
+    ("n", "d", "widths", "form", "batch_size"),
+    [
+        (1_000_000, 20, [16], "dense", 256),
+        (200_000, 100, [64], "csr", 10_000),
+        (3_000, 300, [1500, 1000], "dense", 256),
+        (3_000, 300, [1500, 1000], "dense", 1000),
+    ],
 )
-def test_a_run_needs_no_more_memory_than_promised(n, d, widths, form):
+def test_a_run_needs_no_more_memory_than_promised(n, d, widths, form, batch_size):
     """8 × the parameters' bytes + 16 bytes a row + the activations of one batch + 8 MB, beyond the input."""
     run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(MEASURE), json.dumps([n, d, widths, form])],
+        [sys.executable, "-c", textwrap.dedent(MEASURE), json.dumps([n, d, widths, form, batch_size])],
         capture_output=True,
         text=True,
     )

@@ -268,12 +268,12 @@ def test_ctrl_c_stops_a_run_within_a_tenth_of_a_second_and_keeps_the_best_weight
 def test_a_handler_that_returns_leaves_the_bits_as_they_are():
     X, y = noisy_classes(n=3000)
     nets = [ermin.MLP([5, 64, 2], output="softmax", rng=0) for _ in range(2)]
-    ermin.fit(nets[0], X, y, epochs=60, rng=0)
+    ermin.fit(nets[0], X, y, epochs=3000, rng=0)
     calls = []
     before = signal.signal(signal.SIGALRM, lambda *_: calls.append(1))
     signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
     try:
-        ermin.fit(nets[1], X, y, epochs=60, rng=0)
+        ermin.fit(nets[1], X, y, epochs=3000, rng=0)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -295,7 +295,7 @@ def test_the_interpreter_runs_on_while_a_network_trains():
     thread = threading.Thread(target=tick)
     thread.start()
     ticks.clear()
-    ermin.fit(net, X, y, epochs=10, rng=0)
+    ermin.fit(net, X, y, epochs=100, rng=0)
     seen = len(ticks)
     done.set()
     thread.join()
@@ -345,7 +345,7 @@ def test_an_interrupted_epoch_of_a_trainer_changes_nothing():
     X, y = noisy_classes(n=400_000)
     options = {"optimizer": ermin.Adam(0.01), "mixup_alpha": 0.2, "batch_size": 50, "rng": 0}
     interrupted, other = (
-        ermin.Trainer(ermin.MLP([5, 64, 2], output="softmax", dropout=0.1, rng=0), **options) for _ in "ab"
+        ermin.Trainer(ermin.MLP([5, 512, 2], output="softmax", dropout=0.1, rng=0), **options) for _ in "ab"
     )
     before = vector(interrupted.net)
     with pytest.raises(OwnError, match="from a handler"), raising_after(0.05):

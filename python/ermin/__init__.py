@@ -12,6 +12,9 @@ from ermin._core import __version__
 if TYPE_CHECKING:
     from ermin.bernoulli import Bernoulli
     from ermin.categorical import Categorical
+    from ermin.classifier import MLPClassifier
+    from ermin.cross_validation import EpochRisk, cross_validate_epochs
+    from ermin.displays import CoinDisplay, LearningCurveDisplay, ReliabilityDisplay
     from ermin.divergences import cross_entropy, empirical_risk, entropy, kl_divergence
     from ermin.estimates import Estimate, monte_carlo
     from ermin.files import load
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     )
     from ermin.network import MLP
     from ermin.optimizers import SGD, Adam, AdamW
+    from ermin.regressor import MLPRegressor
     from ermin.schedules import (
         Adaptive,
         Constant,
@@ -56,12 +60,14 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "CategoryEmbedding",
+    "CoinDisplay",
     "Columns",
     "Constant",
     "Cosine",
     "CosineLog",
     "Dense",
     "Dropout",
+    "EpochRisk",
     "EpochState",
     "Estimate",
     "Exponential",
@@ -69,15 +75,20 @@ __all__ = [
     "History",
     "Huber",
     "InverseScaling",
+    "LearningCurveDisplay",
+    "MLPClassifier",
+    "MLPRegressor",
     "OneCycle",
     "PeriodicEmbedding",
     "Quantile",
     "ReliabilityCurve",
+    "ReliabilityDisplay",
     "Scale",
     "Trainer",
     "__version__",
     "brier_score",
     "cross_entropy",
+    "cross_validate_epochs",
     "empirical_risk",
     "entropy",
     "expected_calibration_error",
@@ -90,6 +101,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "classifier": ("MLPClassifier",),
+    "cross_validation": ("EpochRisk", "cross_validate_epochs"),
+    "displays": ("CoinDisplay", "LearningCurveDisplay", "ReliabilityDisplay"),
     "bernoulli": ("Bernoulli",),
     "categorical": ("Categorical",),
     "estimates": ("Estimate", "monte_carlo"),
@@ -114,6 +128,7 @@ _HOMES = {
     ),
     "network": ("MLP",),
     "optimizers": ("SGD", "Adam", "AdamW"),
+    "regressor": ("MLPRegressor",),
     "schedules": (
         "Adaptive",
         "Constant",

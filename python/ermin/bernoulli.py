@@ -286,24 +286,13 @@ class Bernoulli(Distribution):
         """
         tosses = _arrays.tosses(x, "x")
         shape = _arrays.common_shape(self.shape, tosses.shape, "x")
-        dtype = self._given.dtype
-        if out is not None:
-            _arrays.filled(out, shape, [self._given, tosses])
-            if out.dtype != dtype:
-                raise TypeError(f"out has dtype {out.dtype}, but must have dtype {dtype}")
-        as_it_is = out is not None and _arrays.is_plain(out)
-        room = out if out is not None and as_it_is else np.empty(shape, dtype)
-        if tosses.shape != shape:
-            tosses = np.ascontiguousarray(np.broadcast_to(tosses, shape))
-        if room.size:
+
+        def fill(room: NDArray[Any], threads: int | None) -> None:
+            given = np.ascontiguousarray(np.broadcast_to(tosses, shape))
             values, shared = self._array(shape)
-            threads = distributions.threads(n_threads, room.size)
-            _core.bernoulli_log_prob(values, shared, self._logits, tosses, room, threads)
-        if out is None:
-            return room[()]
-        if not as_it_is:
-            out[...] = room
-        return out
+            _core.bernoulli_log_prob(values, shared, self._logits, given, room, threads)
+
+        return self._logs(shape, out, [tosses], n_threads, fill)
 
     def log_likelihood(
         self, x: ArrayLike, *, sample_weight: ArrayLike | None = None, n_threads: int | None = None

@@ -220,22 +220,12 @@ class Categorical(Distribution):
         array([-0.69314718,        -inf])
         """
         classes, shape = self._classes(x)
-        dtype = self._given.dtype
-        if out is not None:
-            _arrays.filled(out, shape, [self._given, x])
-            if out.dtype != dtype:
-                raise TypeError(f"out has dtype {out.dtype}, but must have dtype {dtype}")
-        as_it_is = out is not None and _arrays.is_plain(out)
-        room = out if out is not None and as_it_is else np.empty(shape, dtype)
-        if room.size:
+
+        def fill(room: NDArray[Any], threads: int | None) -> None:
             values, shared = self._rows(shape)
-            threads = distributions.threads(n_threads, room.size)
             _core.categorical_log_prob(values, self.n_classes, self._logits, shared, classes, room, threads)
-        if out is None:
-            return room[()]
-        if not as_it_is:
-            out[...] = room
-        return out
+
+        return self._logs(shape, out, [x], n_threads, fill)
 
     def log_likelihood(
         self, x: ArrayLike, *, sample_weight: ArrayLike | None = None, n_threads: int | None = None

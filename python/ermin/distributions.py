@@ -65,6 +65,30 @@ class Distribution:
             out[...] = room
         return out
 
+    def _logs(
+        self,
+        shape: tuple[int, ...],
+        out: Any,
+        inputs: Sequence[Any],
+        n_threads: int | None,
+        fill: Callable[[NDArray[Any], int | None], None],
+    ) -> Any:
+        """Room of the parameter's type for logarithms, or `out`; filled; and given back as it was wanted."""
+        dtype = self._given.dtype
+        if out is not None:
+            _arrays.filled(out, shape, [self._given, *inputs])
+            if out.dtype != dtype:
+                raise TypeError(f"out has dtype {out.dtype}, but must have dtype {dtype}")
+        as_it_is = out is not None and _arrays.is_plain(out)
+        room = out if as_it_is else np.empty(shape, dtype)
+        if room.size:
+            fill(room, threads(n_threads, room.size))
+        if out is None:
+            return room[()]
+        if not as_it_is:
+            out[...] = room
+        return out
+
 
 def check_positions(start: int, n: int) -> None:
     """Refuses draws outside a stream."""

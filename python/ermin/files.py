@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Raised when an older reader could not understand a file any more."""
 
-_CLASSES = {"network": ("ermin.network", "MLP"), "table": ("ermin.tabular", "TableModel")}
+_CLASSES = {
+    "network": ("ermin.network", "MLP"),
+    "classifier": ("ermin.classifier", "MLPClassifier"),
+    "regressor": ("ermin.regressor", "MLPRegressor"),
+    "table": ("ermin.tabular", "TableModel"),
+}
 _DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8"}
 
 

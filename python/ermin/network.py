@@ -43,10 +43,10 @@ class MLP:
         probability each, or a positive number each.
     initializer : {"auto", "he", "glorot", "lecun", "ntk", "zeros"}, default "auto"
         How the weights of dense layers begin; biases begin at 0. He et al. 2015 (normal, variance 2/inputs), Glorot
-        and Bengio 2010 (uniform, ±√(6/(inputs + outputs))), LeCun et al. 1998 (normal, variance 1/inputs). "auto" takes he before
-        relu, leaky_relu, elu, gelu, silu and mish, lecun before selu, and glorot otherwise. "ntk" is lecun with biases
-        that begin normal with deviation 0.1 (Jacot et al. 2018). In a dense layer of the parametrization "ntk", whose
-        sums are divided by √inputs, all weights begin √inputs times as large.
+        and Bengio 2010 (uniform, ±√(6/(inputs + outputs))), LeCun et al. 1998 (normal, variance 1/inputs). "auto" takes
+        he before relu, leaky_relu, elu, gelu, silu and mish, lecun before selu, and glorot otherwise. "ntk" is lecun
+        with biases that begin normal with deviation 0.1 (Jacot et al. 2018). In a dense layer of the parametrization
+        "ntk", whose sums are divided by √inputs, all weights begin √inputs times as large.
     dropout : float or schedule, default 0
         From 0 up to, not including, 1: the probability with which, during training, each number that leaves a hidden
         layer is set to 0; the others are divided by 1 − p (Srivastava et al. 2014). Rounded to a multiple of 2⁻¹⁶. A
@@ -239,9 +239,9 @@ class MLP:
         """Every learned array by name, read-only.
 
         ``weights.0``, ``biases.0``, ``weights.1``, … of dense layers, first to last; ``scales.0``, … (n,) of `Scale`;
-        ``alphas.0``, … (n,) of a parametric `Activation`; ``frequencies.0``, … (n, n_frequencies),
-        ``periodic_weights.0``, … (n, 2·n_frequencies, n_outputs) and ``periodic_biases.0``, … (n, n_outputs) of `PeriodicEmbedding`;
-        ``embeddings.0``, … (n_levels, size) of `CategoryEmbedding`.
+        ``alphas.0``, … (n,) of a parametric `Activation`; of `PeriodicEmbedding` ``frequencies.0``, …
+        (n, n_frequencies), ``periodic_weights.0``, … (n, 2·n_frequencies, n_outputs) and ``periodic_biases.0``, …
+        (n, n_outputs); ``embeddings.0``, … (n_levels, size) of `CategoryEmbedding`.
         """
         return self._named(self._vector)
 

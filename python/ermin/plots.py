@@ -54,7 +54,9 @@ def _dress(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
         ax.spines[side].set_color(_GREY)
 
 
-def plot_learning_curve(history: History, ax: Axes | None = None) -> Axes:
+def plot_learning_curve(
+    history: History, ax: Axes | None = None, standard_error: NDArray[np.float64] | None = None
+) -> Axes:
     """Both losses by epoch, with the best epoch marked.
 
     Parameters
@@ -63,6 +65,8 @@ def plot_learning_curve(history: History, ax: Axes | None = None) -> Axes:
         What `ermin.fit` returned.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default on a new figure.
+    standard_error : numpy.ndarray of shape (n_epochs,), optional
+        Of the validation loss: a band around it.
 
     Returns
     -------
@@ -87,6 +91,11 @@ def plot_learning_curve(history: History, ax: Axes | None = None) -> Axes:
     marker = "o" if len(epochs) == 1 else None
     for name, curve, colour in curves:
         ax.plot(epochs, curve, color=colour, linewidth=1.8, label=name, marker=marker)
+    if standard_error is not None and np.isfinite(standard_error).any():
+        low, high = judged - standard_error, judged + standard_error
+        ax.fill_between(
+            epochs, low, high, color=_ORANGE, alpha=0.18, linewidth=0, label="± one standard error", zorder=1
+        )
     if history.best_epoch:
         least = judged[history.best_epoch - 1]
         ax.axvline(history.best_epoch, color=_GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)

@@ -612,7 +612,8 @@ class Trainer:
     def _advance(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, *, epoch: bool) -> float:
         table = self.net._table(X, y, sample_weight, self._loss[0], ("X", "y", "sample_weight"))
         vector = self.net._vector.copy()
-        value = self._state.advance(self.net._shape, self._native(len(table[0])), vector, table, epoch)
+        settings = self._native(len(table[0]))
+        value, _ = self._state.advance(self.net._shape, settings, vector, table, epoch, True)
         self.net._set_vector(vector)
         return value
 

@@ -138,7 +138,7 @@ impl Data<'_> {
 
 /// An error if an input that is the number of a category is none.
 pub fn check_categories(shape: &Shape, x: &Rows, argument: &'static str) -> Result<()> {
-    let categories = shape.categories();
+    let categories = &shape.categories;
     if categories.is_empty() {
         return Ok(());
     }

@@ -178,6 +178,21 @@ impl Layer {
         }
     }
 
+    /// The inputs that are numbers of categories, and how many there are of each.
+    fn categories(&self) -> Vec<(usize, usize)> {
+        match &self.kind {
+            Kind::Category { levels } => vec![(0, *levels)],
+            Kind::Columns(columns) => {
+                let own = |column: &Column| {
+                    let inner = column.layer.iter().flat_map(Layer::categories);
+                    inner.map(|(i, levels)| (column.indices[i], levels)).collect::<Vec<_>>()
+                };
+                columns.iter().flat_map(own).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Multiplications of a row's way there.
     fn work(&self) -> usize {
         match &self.kind {
@@ -202,6 +217,8 @@ pub struct Shape {
     pub groups: Vec<Group>,
     /// Whether all groups have the whole learning rate.
     pub one_rate: bool,
+    /// The inputs that are numbers of categories, and how many there are of each.
+    pub categories: Vec<(usize, usize)>,
 }
 
 impl Shape {
@@ -227,7 +244,8 @@ impl Shape {
             });
         }
         let one_rate = groups.iter().all(|group| group.rate_factor == 1.0);
-        Some(Shape { layers, output, groups, one_rate })
+        let categories = layers.first().map_or_else(Vec::new, Layer::categories);
+        Some(Shape { layers, output, groups, one_rate, categories })
     }
 
     /// How many numbers a row has.
@@ -258,21 +276,6 @@ impl Shape {
     /// The layers that have parameters.
     pub fn learned(&self) -> impl Iterator<Item = &Layer> {
         self.layers.iter().filter(|layer| !layer.place.is_empty())
-    }
-
-    /// The inputs that are numbers of categories, and how many there are of each.
-    pub fn categories(&self) -> Vec<(usize, usize)> {
-        let levels = |layer: &Layer| match layer.kind {
-            Kind::Category { levels } => Some(levels),
-            _ => None,
-        };
-        match &self.layers[0].kind {
-            Kind::Columns(columns) => columns
-                .iter()
-                .filter_map(|column| Some((column.indices[0], levels(column.layer.as_ref()?)?)))
-                .collect(),
-            _ => levels(&self.layers[0]).into_iter().map(|levels| (0, levels)).collect(),
-        }
     }
 }
 

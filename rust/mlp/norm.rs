@@ -25,6 +25,12 @@ impl<T: Real> Kernel for SumOfSquares<'_, T> {
     }
 }
 
+/// Σ w² over the weights, not the biases, each group's by its factor: ½·l2 times it is the penalty.
+pub fn of_weights<T: Real>(shape: &Shape, parameters: &[T]) -> f64 {
+    let decaying = shape.groups.iter().filter(|group| group.decay_factor != 0.0);
+    decaying.map(|group| group.decay_factor * dispatch(SumOfSquares(&parameters[group.range.clone()]))).sum()
+}
+
 /// The squared norms of the layers' gradients, added up over steps.
 #[derive(Clone, Debug)]
 pub struct Squares {

@@ -46,6 +46,9 @@ pub struct Settings {
     pub n_threads: Option<usize>,
 }
 
+/// What a step or an epoch adds up, each before the step: Σ weight·loss, Σ weight, and Σ ½·l2·Σw² over the steps.
+pub type Sums = [f64; 3];
+
 /// What a run remembers between steps, besides the parameters.
 #[derive(Clone, Debug)]
 pub struct Memory<T> {
@@ -131,7 +134,7 @@ pub struct Worker<T> {
     regularizer: Option<Regularizer<T>>,
     partners: Vec<u32>,
     gradient: Vec<T>,
-    /// The gradient of a group.
+    /// The gradient of a group; empty where a group is a block.
     totals: Vec<f64>,
     loss: f64,
 }
@@ -142,12 +145,13 @@ impl<T: Real> Worker<T> {
         let n_parameters = shape.n_parameters();
         let rows = capacity.min(MOST_ROWS);
         let dropped = regularization.dropped();
+        let in_group = group(capacity.div_ceil(block_rows::<T>(shape, capacity).max(1)));
         Ok(Worker {
             block: Block::new(shape, rows, Way::Back(&dropped))?,
             regularizer: Regularizer::new(shape, regularization, rows)?,
             partners: Vec::new(),
             gradient: zeros(n_parameters)?,
-            totals: zeros(if capacity > MOST_ROWS { n_parameters } else { 0 })?,
+            totals: zeros(if in_group > 1 { n_parameters } else { 0 })?,
             loss: 0.0,
         })
     }
@@ -169,8 +173,11 @@ impl<T: Real> Worker<T> {
         self.loss = self.block.gradient(loss, parameters, data, numbers, batch.factor, gradient, regularizer);
     }
 
-    /// The same of a group of blocks, the gradient in `self.totals`.
+    /// The same of a group of blocks: the gradient in `self.totals`, that of a group of one in `self.gradient`.
     fn compute_group(&mut self, loss: Loss, parameters: &[T], data: &Data, batch: &Batch, number: usize) {
+        if self.totals.is_empty() {
+            return self.compute(loss, parameters, data, batch, number);
+        }
         let mut total = 0.0;
         self.totals.fill(0.0);
         let blocks = batch.numbers.len().div_ceil(batch.rows);
@@ -194,22 +201,28 @@ impl<T: Real> Worker<T> {
         data: &Data,
         numbers: &[u32],
         record: Option<&mut Squares>,
-    ) -> [f64; 2] {
+    ) -> Sums {
         let weight = data.weight_of(numbers);
         if weight == 0.0 {
-            return [0.0, 0.0];
+            return [0.0; 3];
         }
+        let penalty = settings.penalty(shape, parameters);
         let mut partners = std::mem::take(&mut self.partners);
         let draw = settings.draw(memory, numbers, &mut partners);
         let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight, rows: numbers.len() };
         self.compute(settings.loss, parameters, data, &batch, 0);
         self.partners = partners;
         settings.descend(shape, memory, weight, &mut self.gradient, parameters, record);
-        [self.loss, weight]
+        [self.loss, weight, penalty]
     }
 }
 
 impl Settings {
+    /// ½·l2·Σw², by which the sum of a batch's weights is not yet divided.
+    fn penalty<T: Real>(&self, shape: &Shape, parameters: &[T]) -> f64 {
+        if self.l2 == 0.0 { 0.0 } else { 0.5 * self.l2 * norm::of_weights(shape, parameters) }
+    }
+
     /// What chance decides for the next step.
     fn draw<T>(&self, memory: &Memory<T>, numbers: &[u32], partners: &mut Vec<u32>) -> Draw {
         self.regularization.draw(self.seed, memory.state.steps, self.total_steps, numbers, partners)
@@ -293,6 +306,8 @@ pub struct Trainer<'a, 'b, T> {
     partners: Vec<u32>,
     /// The norms of the gradients of an epoch's steps, where they are recorded.
     record: Option<Squares>,
+    /// Floating-point operations of a row.
+    work_per_row: f64,
 }
 
 /// Floating-point operations of a row's way through the network and back.
@@ -346,19 +361,26 @@ pub fn with_trainer<T: Real, R>(
     let record = settings.record_gradient_norm.then(|| Squares::new(shape.learned().count()));
     parallel::with_team(n, &|member| shared.work(member), |team| {
         let shared = &shared;
-        body(&mut Trainer { shape, settings, shared, team, interrupt, totals, order, partners, record })
+        let work_per_row = work_per_row(shape);
+        body(&mut Trainer {
+            shape,
+            settings,
+            shared,
+            team,
+            interrupt,
+            totals,
+            order,
+            partners,
+            record,
+            work_per_row,
+        })
     })
 }
 
 impl<T: Real> Trainer<'_, '_, T> {
-    /// One step on the rows of these numbers: (Σ weight·loss before the step, Σ weight), or None where interrupted,
-    /// with nothing changed. A batch of weight 0 changes nothing.
-    pub fn step(
-        &mut self,
-        parameters: &mut [T],
-        memory: &mut Memory<T>,
-        numbers: &[u32],
-    ) -> Option<[f64; 2]> {
+    /// One step on the rows of these numbers, or None where interrupted, with nothing changed. A batch of weight 0
+    /// changes nothing.
+    pub fn step(&mut self, parameters: &mut [T], memory: &mut Memory<T>, numbers: &[u32]) -> Option<Sums> {
         let data = self.shared.data;
         if numbers.len() <= MOST_ROWS {
             let worker = &mut *self.shared.worker(0);
@@ -367,8 +389,9 @@ impl<T: Real> Trainer<'_, '_, T> {
         }
         let weight = data.weight_of(numbers);
         if weight == 0.0 {
-            return Some([0.0, 0.0]);
+            return Some([0.0; 3]);
         }
+        let penalty = self.settings.penalty(self.shape, parameters);
         let mut partners = std::mem::take(&mut self.partners);
         let draw = self.settings.draw(memory, numbers, &mut partners);
         let rows = block_rows::<T>(self.shape, numbers.len());
@@ -377,11 +400,11 @@ impl<T: Real> Trainer<'_, '_, T> {
         self.partners = partners;
         let (loss, gradient) = (loss?, &mut self.shared.worker(0).gradient);
         self.settings.descend(self.shape, memory, weight, gradient, parameters, self.record.as_mut());
-        Some([loss, weight])
+        Some([loss, weight, penalty])
     }
 
     /// One step on all rows that count.
-    pub fn step_on_all(&mut self, parameters: &mut [T], memory: &mut Memory<T>) -> Option<[f64; 2]> {
+    pub fn step_on_all(&mut self, parameters: &mut [T], memory: &mut Memory<T>) -> Option<Sums> {
         let numbers = self.all_numbers();
         self.step(parameters, memory, &numbers)
     }
@@ -420,7 +443,11 @@ impl<T: Real> Trainer<'_, '_, T> {
             for member in 0..members.min(groups - first) {
                 let worker = shared.worker(member);
                 loss += worker.loss;
-                dispatch(Accumulate { totals: &mut self.totals, part: &worker.totals });
+                if worker.totals.is_empty() {
+                    dispatch(Accumulate { totals: &mut self.totals, part: &worker.gradient });
+                } else {
+                    dispatch(Accumulate { totals: &mut self.totals, part: &worker.totals });
+                }
             }
             first += members;
         }
@@ -430,8 +457,8 @@ impl<T: Real> Trainer<'_, '_, T> {
         Some(loss)
     }
 
-    /// One epoch: (Σ weight·loss over its batches, Σ weight), or None where interrupted.
-    pub fn epoch(&mut self, parameters: &mut [T], memory: &mut Memory<T>) -> Option<[f64; 2]> {
+    /// One epoch, or None where interrupted.
+    pub fn epoch(&mut self, parameters: &mut [T], memory: &mut Memory<T>) -> Option<Sums> {
         let mut order = std::mem::take(&mut self.order);
         if self.settings.shuffle {
             Stream::new(self.settings.seed, Purpose::Shuffle, 0, memory.epochs).permutation(&mut order);
@@ -444,21 +471,21 @@ impl<T: Real> Trainer<'_, '_, T> {
         memory.epochs += 1;
         let sums = self.steps(parameters, memory, &order);
         self.order = order;
-        if let Some([loss, weight]) = sums {
+        if let Some([loss, weight, _]) = sums {
             memory.state.adaptation.note(&self.settings.optimizer.learning_rate, loss / weight);
         }
         sums
     }
 
-    fn steps(&mut self, parameters: &mut [T], memory: &mut Memory<T>, order: &[u32]) -> Option<[f64; 2]> {
+    fn steps(&mut self, parameters: &mut [T], memory: &mut Memory<T>, order: &[u32]) -> Option<Sums> {
         // Looking at the clock costs as much as a step of the smallest networks: look once in a while.
         const WORK_BETWEEN_LOOKS: f64 = 1e6;
-        let mut sums = [0.0; 2];
+        let mut sums = [0.0; 3];
         let mut work = 0.0;
         for numbers in order.chunks(self.settings.batch_size) {
-            let [loss, weight] = self.step(parameters, memory, numbers)?;
-            sums = [sums[0] + loss, sums[1] + weight];
-            work += work_per_row(self.shape) * numbers.len() as f64;
+            let more = self.step(parameters, memory, numbers)?;
+            sums = std::array::from_fn(|i| sums[i] + more[i]);
+            work += self.work_per_row * numbers.len() as f64;
             if work > WORK_BETWEEN_LOOKS {
                 work = 0.0;
                 if (self.interrupt)() {
@@ -676,7 +703,7 @@ pub fn fit<T: Real>(
     let (mut best, mut bar, mut waited) = (f64::INFINITY, f64::INFINITY, 0);
     for epoch in 1..=plan.epochs {
         let learning_rate = settings.optimizer.rate(&memory.state, settings.total_steps);
-        let Some([loss, weight]) = trainer.epoch(parameters, memory) else {
+        let Some([loss, weight, _]) = trainer.epoch(parameters, memory) else {
             history.stop_reason = StopReason::Interrupted;
             break;
         };

@@ -379,7 +379,8 @@ impl TrainerState {
         }
     }
 
-    /// One step on all rows (or with `epoch` an epoch of steps): the parameters in `vector` change; the mean loss.
+    /// One step on all rows (or with `epoch` an epoch of steps): the parameters in `vector` change; the mean loss
+    /// and the mean penalty. The values of `table` are judged if `check` says so: once is enough for the same table.
     fn advance(
         &self,
         shape: &Shape,
@@ -387,8 +388,9 @@ impl TrainerState {
         vector: &Bound<'_, PyUntypedArray>,
         table: Table<'_>,
         epoch: bool,
-    ) -> PyResult<f64> {
-        with_dtype!(vector, T => self.advance_as::<T>(&shape.0, &settings.0, vector, &table, epoch))
+        check: bool,
+    ) -> PyResult<(f64, f64)> {
+        with_dtype!(vector, T => self.advance_as::<T>(&shape.0, &settings.0, vector, &table, epoch, check))
     }
 }
 
@@ -400,14 +402,17 @@ impl TrainerState {
         vector: &Bound<'_, PyUntypedArray>,
         table: &Table<'_>,
         epoch: bool,
-    ) -> PyResult<f64> {
+        check: bool,
+    ) -> PyResult<(f64, f64)> {
         let (parameters, data) = (view_mut::<T>(vector)?, table.data(shape, settings.loss)?);
         let py = vector.py();
         let one_block = !epoch && data.len() <= MOST_ROWS;
         let long = !one_block || data.len() * parameters.len() > 100_000;
         let dtype = "the network's dtype is not the trainer's";
         let sums = interruptible(py, long, |stop| {
-            data.check::<T>(shape, settings.loss, TRAINING, stop)?;
+            if check {
+                data.check::<T>(shape, settings.loss, TRAINING, stop)?;
+            }
             let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let Some((memory, worker)) = T::recall(&mut remembered) else { return Ok(None) };
             if one_block {
@@ -434,8 +439,8 @@ impl TrainerState {
             }
             sums.map(Some).ok_or(Error::Interrupted)
         })?;
-        let [loss, weight] = sums.ok_or_else(|| PyValueError::new_err(dtype))?;
-        Ok(loss / weight)
+        let [loss, weight, penalty] = sums.ok_or_else(|| PyValueError::new_err(dtype))?;
+        Ok((loss / weight, penalty / weight))
     }
 }
 
@@ -547,8 +552,14 @@ fn fit_as<'py, T: Trained>(
             return Ok((None, Some(error)));
         }
         judged?;
+        let mut looked = 0.0;
         let mut tell = |epoch: usize, record: &train::Record, parameters: &[T]| {
-            let Some(observe) = &observe else { return Verdict { stop: signals.pending(), score: 0.0 } };
+            let Some(observe) = &observe else {
+                // By the record's clock: another look at it would cost a tenth of the smallest networks' epoch.
+                let due = record.seconds - looked > 0.01;
+                looked = if due { record.seconds } else { looked };
+                return Verdict { stop: due && signals.pending(), score: 0.0 };
+            };
             let answer = Python::attach(|py| {
                 let parameters = PyArray1::from_slice(py, parameters);
                 let told = (

@@ -67,9 +67,10 @@ impl DenseLayer {
         self.outputs
     }
 
-    /// Scratch for blocks of up to `capacity` samples.
+    /// Scratch for blocks of up to `capacity` samples; none for 0, where there is no way back.
     pub fn scratch<T: Real>(&self, capacity: usize) -> Result<Scratch<T>> {
         match self.lanes {
+            _ if capacity == 0 => Ok(Scratch { turned: Lines::new(0)?, transposed: Lines::new(0)? }),
             Side::Outputs => Ok(Scratch {
                 turned: Lines::new(capacity * row_length::<T>(self.outputs()))?,
                 transposed: Lines::new(0)?,
