@@ -32,6 +32,15 @@ def logistic(x):
     return np.exp(np.minimum(x, 0)) / (1 + np.exp(-abs(x)))
 
 
+def wave(x, quarter):
+    """sin 2π(|x| + quarter/4), whole turns and quarters taken off exactly."""
+    part = abs(x) - np.floor(abs(x))
+    quarters = np.round(4 * part)
+    f, quarters = 2 * np.pi * (part - quarters / 4), (quarters + quarter) % 4
+    near = np.where(quarters % 2 == 0, np.sin(f), np.cos(f))
+    return np.where(quarters >= 2, -near, near) + 0.0
+
+
 # name: (of float64 arrays, of mpmath numbers, bound in ULP for float32, for float64): DESIGN's bounds
 FUNCTIONS = {
     "exp": (np.exp, mpmath.exp, 1, 1.5),
@@ -47,6 +56,13 @@ FUNCTIONS = {
         3,
     ),
     "erf": (scipy.special.erf, mpmath.erf, 3, 3),
+    "sin_2pi": (
+        lambda x: np.where(np.signbit(x), -wave(x, 0), wave(x, 0)),
+        lambda x: mpmath.sinpi(2 * x),
+        2,
+        2,
+    ),
+    "cos_2pi": (lambda x: wave(x, 1), lambda x: mpmath.cospi(2 * x), 2, 2),
 }
 
 
@@ -98,6 +114,8 @@ def hard_float64(name):
         1 + 10 ** rng.uniform(-16, -0.3, n) * sign,
         -1 + 10 ** rng.uniform(-16, -0.3, n),
         np.sqrt(2) * 2.0 ** rng.integers(-1020, 1020, n) * near,  # the exponent changes in ln
+        rng.integers(-80, 81, n) / 8 * near,  # the quarter changes in sin 2πx
+        rng.integers(-(1 << 54), 1 << 54, n) / 8,  # and where there are few bits below 1, or none
         [0.0, -0.0, 5e-324, -5e-324, np.finfo(float).max, -np.finfo(float).max],
     ]
     x = np.concatenate(x)
@@ -148,6 +166,8 @@ def test_exact_values(dtype):
         "sigmoid": [0.5, 0.5, 1, 0, nan],
         "softplus": [np.log(2), np.log(2), inf, 0, nan],
         "erf": [0, -0.0, 1, -1, nan],
+        "sin_2pi": [0, -0.0, nan, nan, nan],
+        "cos_2pi": [1, 1, nan, nan, nan],
     }
     assert set(expected) == set(FUNCTIONS)
     for level in LEVELS:
@@ -161,6 +181,16 @@ def test_exact_values(dtype):
         small = np.array([tiny, -tiny, np.finfo(dtype).tiny, -3 * tiny], dtype)
         for name in ("exp_m1", "ln_1p", "tanh"):
             np.testing.assert_array_equal(evaluate(name, small), small, err_msg=name)
+        quarters = np.arange(-9, 10) / 4
+        signs = np.where(quarters < 0, -1.0, 1.0)
+        exact = np.array([0, 1, 0, -1])[(4 * abs(quarters)).astype(int) % 4] * signs
+        for name, values in (
+            ("sin_2pi", exact),
+            ("cos_2pi", np.array([1, 0, -1, 0] * 5)[np.arange(-9, 10) % 4]),
+        ):
+            y = evaluate(name, quarters.astype(dtype))
+            np.testing.assert_array_equal(y, values, err_msg=name)
+            np.testing.assert_array_equal(np.signbit(y), np.signbit(values * 1.0), err_msg=name)
         np.testing.assert_array_equal(evaluate("ln", np.ones(1, dtype)), 0)
         np.testing.assert_array_equal(evaluate("ln_1p", -np.ones(1, dtype)), -inf)
 

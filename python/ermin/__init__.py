@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from ermin.divergences import cross_entropy, empirical_risk, entropy, kl_divergence
     from ermin.estimates import Estimate, monte_carlo
     from ermin.files import load
+    from ermin.layers import (
+        Activation,
+        CategoryEmbedding,
+        Columns,
+        Dense,
+        Dropout,
+        PeriodicEmbedding,
+        Scale,
+    )
     from ermin.losses import Huber, Quantile
     from ermin.metrics import (
         ReliabilityCurve,
@@ -44,15 +53,20 @@ if TYPE_CHECKING:
 __all__ = [
     "MLP",
     "SGD",
+    "Activation",
     "Adam",
     "AdamW",
     "Adaptive",
     "Bernoulli",
     "Categorical",
+    "CategoryEmbedding",
     "CoinDisplay",
+    "Columns",
     "Constant",
     "Cosine",
     "CosineLog",
+    "Dense",
+    "Dropout",
     "EpochRisk",
     "EpochState",
     "Estimate",
@@ -65,9 +79,11 @@ __all__ = [
     "MLPClassifier",
     "MLPRegressor",
     "OneCycle",
+    "PeriodicEmbedding",
     "Quantile",
     "ReliabilityCurve",
     "ReliabilityDisplay",
+    "Scale",
     "Trainer",
     "__version__",
     "brier_score",
@@ -93,6 +109,15 @@ _HOMES = {
     "estimates": ("Estimate", "monte_carlo"),
     "divergences": ("cross_entropy", "empirical_risk", "entropy", "kl_divergence"),
     "files": ("load",),
+    "layers": (
+        "Activation",
+        "CategoryEmbedding",
+        "Columns",
+        "Dense",
+        "Dropout",
+        "PeriodicEmbedding",
+        "Scale",
+    ),
     "losses": ("Huber", "Quantile"),
     "metrics": (
         "ReliabilityCurve",

@@ -13,6 +13,7 @@ __version__: str
 _Array = NDArray[Any]
 _Table = tuple[Rows, _Array, NDArray[np.float64] | None, NDArray[np.uint32] | None]
 _Schedule = tuple[str, float, tuple[float, float, float], float]
+_Layer = tuple[str, int, int, tuple[int, int], float, str, float, float]
 _Argument = tuple[_Array, int, bool, float, str]
 _Named = tuple[str, str, list[int], bytes]
 
@@ -121,7 +122,12 @@ def categorical_log_likelihood(
 
 @final
 class Shape:
-    def __new__(cls, sizes: Sequence[int], activations: Sequence[str], output: str) -> Shape: ...
+    def __new__(
+        cls,
+        layers: Sequence[_Layer],
+        columns: tuple[int, Sequence[tuple[Sequence[int], _Layer | None]]] | None,
+        output: str,
+    ) -> Shape: ...
     @property
     def n_parameters(self) -> int: ...
     def initialize(self, initializer: str, seed: Seed, vector: _Array) -> None: ...
@@ -141,7 +147,7 @@ class Settings:
         l2: float,
         gradient_clip: float | None,
         record_gradient_norm: bool,
-        regularization: tuple[_Schedule, float, float],
+        regularization: tuple[Sequence[_Schedule], float, float],
         total_steps: int,
         seed: Seed,
         n_threads: int | None,

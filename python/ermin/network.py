@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons: a shape, parameters, and predictions."""
+"""Multi-layer perceptrons: layers, parameters, and predictions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ermin import _arrays, _core, files, losses, schedules
+from ermin import layers as pieces
 
 if TYPE_CHECKING:
     import os
@@ -21,26 +22,31 @@ __all__ = ["MLP"]
 
 _STILL = ("constant", 0.0, (0.0, 0.0, 0.0), 0.0)
 _NO_STEP = ("sgd", _STILL, _STILL, 0.0, 0.0, 0.0, False)
-_AS_IT_IS = (_STILL, 0.0, 0.0)
+_AS_IT_IS: tuple[list[Any], float, float] = ([], 0.0, 0.0)
 
 
 class MLP:
-    """A multi-layer perceptron: dense layers with activations between them.
+    """A multi-layer perceptron: dense layers with activations between them, or layers that are spelled out.
 
     Parameters
     ----------
     sizes : sequence of int
         Inputs, the width of each hidden layer, outputs. Two sizes make a linear, logistic or maximum-entropy model.
+    layers : sequence of layers
+        In place of `sizes`, `activation` and `dropout`: `Columns`, `Dense`, `Scale`, `Activation`, `Dropout`,
+        `PeriodicEmbedding` and `CategoryEmbedding`, each with as many inputs as the one before has outputs.
     activation : str or sequence of str, default "relu"
         After each hidden layer: identity, relu, leaky_relu (slope 0.01), elu, selu, gelu (exact), silu, mish, softplus,
         tanh or sigmoid. One name for all or one for each.
     output : {"identity", "softmax", "sigmoid", "exp"}, default "identity"
         What makes predictions of the last layer's sums, the logits: nothing, a distribution over classes, a
         probability each, or a positive number each.
-    initializer : {"auto", "he", "glorot", "lecun", "zeros"}, default "auto"
-        How weights begin; biases begin at 0. He et al. 2015 (normal, variance 2/inputs), Glorot and Bengio 2010
-        (uniform, ±√(6/(inputs + outputs))), LeCun et al. 1998 (normal, variance 1/inputs). "auto" takes he before
-        relu, leaky_relu, elu, gelu, silu and mish, lecun before selu, and glorot otherwise.
+    initializer : {"auto", "he", "glorot", "lecun", "ntk", "zeros"}, default "auto"
+        How the weights of dense layers begin; biases begin at 0. He et al. 2015 (normal, variance 2/inputs), Glorot
+        and Bengio 2010 (uniform, ±√(6/(inputs + outputs))), LeCun et al. 1998 (normal, variance 1/inputs). "auto" takes
+        he before relu, leaky_relu, elu, gelu, silu and mish, lecun before selu, and glorot otherwise. "ntk" is lecun
+        with biases that begin normal with deviation 0.1 (Jacot et al. 2018). In a dense layer of the parametrization
+        "ntk", whose sums are divided by √inputs, all weights begin √inputs times as large.
     dropout : float or schedule, default 0
         From 0 up to, not including, 1: the probability with which, during training, each number that leaves a hidden
         layer is set to 0; the others are divided by 1 − p (Srivastava et al. 2014). Rounded to a multiple of 2⁻¹⁶. A
@@ -53,20 +59,26 @@ class MLP:
     Attributes
     ----------
     sizes : tuple of int
+        Inputs, and the outputs of every layer that has weights or chooses columns.
+    layers : tuple of layers
+        Also where the network was made from `sizes`.
     activation : tuple of str
-        One for each hidden layer.
+        One for each hidden layer of a network made from `sizes`; otherwise empty.
     output : str
     dropout : float or schedule
     dtype : numpy.dtype
     weights, biases : tuple of numpy.ndarray
         Read-only, of shapes (inputs, outputs) and (outputs,); assign the whole to change them.
     parameters : dict of str to numpy.ndarray
-        Every learned array by name.
+        Every learned array by name; assign the whole, as above.
 
     Raises
     ------
     ValueError
-        If a size is below 1, a name is not one of those above, or dropout is outside its range.
+        If a size is below 1, a name is not one of those above, dropout is outside its range, or layers do not follow
+        each other.
+    TypeError
+        If there are neither `sizes` nor `layers`, or both, or something in `layers` is no layer.
 
     Examples
     --------
@@ -82,8 +94,9 @@ class MLP:
 
     def __init__(
         self,
-        sizes: Sequence[int],
+        sizes: Sequence[int] | None = None,
         *,
+        layers: Sequence[pieces.Layer] | None = None,
         activation: str | Sequence[str] = "relu",
         output: str = "identity",
         initializer: str = "auto",
@@ -91,7 +104,16 @@ class MLP:
         dtype: Any = "float32",
         rng: _arrays.RngLike = None,
     ) -> None:
-        self._describe(sizes, activation, output, dropout, dtype)
+        if layers is not None:
+            if sizes is not None:
+                raise TypeError("MLP takes sizes or layers, but got both")
+            if activation != "relu" or dropout != 0.0:
+                raise ValueError("activation and dropout go with sizes; with layers they are layers")
+            self._spell_out(layers, output, dtype)
+        elif sizes is not None:
+            self._describe(sizes, activation, output, dropout, dtype)
+        else:
+            raise TypeError("MLP needs sizes or layers, but got neither")
         vector = np.empty(self._shape.n_parameters, dtype=self.dtype)
         self._shape.initialize(initializer, _arrays.seed(rng), vector)
         self._set_vector(vector)
@@ -115,21 +137,55 @@ class MLP:
             raise ValueError(
                 f"activation has {len(activation)} names, but there are {n_hidden} hidden layers"
             )
+        self._set_dtype(dtype)
+        pieces.check_dropout("dropout", dropout)
+        if output == "softmax" and sizes[-1] < 2:
+            raise ValueError(f"sizes ends in {sizes[-1]}, but a softmax output needs at least 2 classes")
+        layers: list[pieces.Layer] = []
+        for n_in, n_out, name in zip(sizes[:-1], sizes[1:], (*activation, None), strict=True):
+            layers.append(pieces.Dense(n_in, n_out))
+            if name is not None:
+                layers.append(pieces.Activation(name))
+        self._settle(layers, sizes, output)
+        self._from_sizes = True
+        self.activation = activation
+        self.dropout = dropout
+        self._dropouts = [dropout] * n_hidden
+
+    def _spell_out(self, layers: Sequence[pieces.Layer], output: str, dtype: Any) -> None:
+        """Take the layers as they are given."""
+        layers, width, n_outputs = pieces.checked(layers)
+        self._set_dtype(dtype)
+        if output == "softmax" and n_outputs < 2:
+            raise ValueError(
+                f"layers ends in {n_outputs} outputs, but a softmax output needs at least 2 classes"
+            )
+        sizes = [width]
+        for layer in layers:
+            width = pieces.widths(layer, width)[1]
+            if not isinstance(layer, pieces.Activation | pieces.Dropout):
+                sizes.append(width)
+        self._dropouts = self._settle(layers, tuple(sizes), output)
+        self._from_sizes = False
+        self.activation = ()
+        self.dropout = 0.0
+
+    def _set_dtype(self, dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValueError(f"dtype is {dtype!r}, but must be float32 or float64")
-        if isinstance(dropout, schedules.Adaptive):
-            raise ValueError("dropout is an Adaptive schedule, which is for learning rates only")
-        share = dropout.value if isinstance(dropout, schedules.Constant) else dropout
-        if schedules.check_number("dropout", share, 0, 1, "at least 0 and below 1") == 1:
-            raise ValueError(f"dropout is {share}, but must be at least 0 and below 1")
-        if output == "softmax" and sizes[-1] < 2:
-            raise ValueError(f"sizes ends in {sizes[-1]}, but a softmax output needs at least 2 classes")
+
+    def _settle(
+        self, layers: Sequence[pieces.Layer], sizes: tuple[int, ...], output: str
+    ) -> list[float | schedules.Constant]:
+        """Lay the parameters out; returns the dropout after each native layer."""
+        described = pieces.describe(layers, sizes[0])
+        self._shape = _core.Shape(described.layers, described.columns, output)
+        self.layers = tuple(layers)
         self.sizes = sizes
-        self.activation = activation
         self.output = output
-        self.dropout = dropout
-        self._shape = _core.Shape(list(sizes), list(activation), output)
+        self._arrays = pieces.arrays(layers, sizes[0])
+        return described.dropouts
 
     # ------------------------------------------------------------------------------------------------- parameters
 
@@ -139,18 +195,20 @@ class MLP:
         self._vector = vector
 
     def _split(self, vector: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]:
-        """Views of a flat vector as weights and biases."""
-        weights, biases, place = [], [], 0
-        for n_in, n_out in zip(self.sizes[:-1], self.sizes[1:], strict=True):
-            end = place + n_in * n_out
-            weights.append(vector[place:end].reshape(n_in, n_out))
-            biases.append(vector[end : end + n_out])
-            place = end + n_out
-        return tuple(weights), tuple(biases)
+        """Views of a flat vector as the weights and biases of dense layers."""
+        weights, biases = (
+            tuple(array.of(vector) for array in self._arrays if array.name.startswith(kind))
+            for kind in ("weights.", "biases.")
+        )
+        return weights, biases
+
+    def _named(self, vector: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Views of a flat vector as learned arrays by name."""
+        return {array.name: array.of(vector) for array in self._arrays}
 
     @property
     def weights(self) -> tuple[NDArray[Any], ...]:
-        """The layers' weights, each (inputs, outputs), read-only."""
+        """The dense layers' weights, each (inputs, outputs), read-only."""
         return self._split(self._vector)[0]
 
     @weights.setter
@@ -159,7 +217,7 @@ class MLP:
 
     @property
     def biases(self) -> tuple[NDArray[Any], ...]:
-        """The layers' biases, each (outputs,), read-only."""
+        """The dense layers' biases, each (outputs,), read-only."""
         return self._split(self._vector)[1]
 
     @biases.setter
@@ -173,21 +231,30 @@ class MLP:
         if len(values) != len(places):
             raise ValueError(f"{name} has {len(values)} arrays, but the network has {len(places)} layers")
         for i, (place, value) in enumerate(zip(places, values, strict=True)):
-            if value.shape != place.shape:
-                raise ValueError(f"{name}[{i}] has shape {value.shape}, but must have shape {place.shape}")
-            if not np.isfinite(value).all():
-                raise ValueError(f"{name}[{i}] holds NaN or infinity, but must be finite")
-            place[...] = value
+            _put(f"{name}[{i}]", place, value)
         self._set_vector(vector)
 
     @property
     def parameters(self) -> dict[str, NDArray[Any]]:
-        """Every learned array by name, read-only."""
-        named: dict[str, NDArray[Any]] = {}
-        for i, (weights, biases) in enumerate(zip(self.weights, self.biases, strict=True)):
-            named[f"weights.{i}"] = weights
-            named[f"biases.{i}"] = biases
-        return named
+        """Every learned array by name, read-only.
+
+        ``weights.0``, ``biases.0``, ``weights.1``, … of dense layers, first to last; ``scales.0``, … (n,) of `Scale`;
+        ``alphas.0``, … (n,) of a parametric `Activation`; of `PeriodicEmbedding` ``frequencies.0``, …
+        (n, n_frequencies), ``periodic_weights.0``, … (n, 2·n_frequencies, n_outputs) and ``periodic_biases.0``, …
+        (n, n_outputs); ``embeddings.0``, … (n_levels, size) of `CategoryEmbedding`.
+        """
+        return self._named(self._vector)
+
+    @parameters.setter
+    def parameters(self, arrays: Mapping[str, ArrayLike]) -> None:
+        vector = self._vector.copy()
+        places = self._named(vector)
+        if set(arrays) != set(places):
+            raise ValueError(f"parameters has {sorted(arrays)}, but must have {sorted(places)}")
+        for name, place in places.items():
+            label = f"parameters[{name!r}]"
+            _put(label, place, _arrays.floats(arrays[name], label, self.dtype))
+        self._set_vector(vector)
 
     # ------------------------------------------------------------------------------------------------ predictions
 
@@ -334,19 +401,22 @@ class MLP:
         *,
         loss: losses.Loss = "auto",
         sample_weight: ArrayLike | None = None,
-    ) -> tuple[float, tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]:
+        by_name: bool = False,
+    ) -> Any:
         """The loss and its gradient by backpropagation: for teaching, checks and optimisers of one's own.
 
         Parameters
         ----------
         X, y, loss, sample_weight
             As for `loss`.
+        by_name : bool, default False
+            All derivatives by name, as `parameters` has them, rather than those of the dense layers.
 
         Returns
         -------
         loss : float
         weights, biases : tuple of numpy.ndarray
-            The derivatives, in the shapes of `weights` and `biases`.
+            The derivatives, in the shapes of `weights` and `biases`. With `by_name` one dict in their place.
 
         Examples
         --------
@@ -360,7 +430,7 @@ class MLP:
         table = self._table(X, y, sample_weight, named[0], ("X", "y", "sample_weight"))
         out = np.empty_like(self._vector)
         value = self._shape.gradient(self._vector, table, self._settings(named), out)
-        return value, *self._split(out)
+        return (value, self._named(out)) if by_name else (value, *self._split(out))
 
     # ------------------------------------------------------------------------------------------------------ files
 
@@ -380,17 +450,23 @@ class MLP:
         files.save(path, "network", *self._to_file())
 
     def _to_file(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        form = {"output": self.output, "dtype": self.dtype.name}
+        if not self._from_sizes:
+            return {"layers": [pieces.to_plain(layer) for layer in self.layers], **form}, self.parameters
         description = {
             "sizes": list(self.sizes),
             "activation": list(self.activation),
-            "output": self.output,
             "dropout": schedules.describe(self.dropout),
-            "dtype": self.dtype.name,
+            **form,
         }
         return description, self.parameters
 
     def _describe_as(self, description: Mapping[str, Any]) -> None:
         """Take the description that `_to_file` gives."""
+        if "layers" in description:
+            layers = [pieces.from_plain(plain) for plain in description["layers"]]
+            self._spell_out(layers, description["output"], description["dtype"])
+            return
         dropout = schedules.described(description["dropout"])
         sizes, activation, output = (description[name] for name in ("sizes", "activation", "output"))
         self._describe(sizes, activation, output, dropout, description["dtype"])
@@ -403,15 +479,11 @@ class MLP:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"the file does not describe a network: {error!r}") from None
         vector = np.empty(net._shape.n_parameters, dtype=net.dtype)
-        for i, (weights, biases) in enumerate(zip(*net._split(vector), strict=True)):
-            for name, place in ((f"weights.{i}", weights), (f"biases.{i}", biases)):
-                if (
-                    name not in tensors
-                    or tensors[name].shape != place.shape
-                    or tensors[name].dtype != net.dtype
-                ):
-                    raise ValueError(f"the file's {name} does not fit the network it describes")
-                place[...] = tensors[name]
+        for name, place in net._named(vector).items():
+            tensor = tensors.get(name)
+            if tensor is None or tensor.shape != place.shape or tensor.dtype != net.dtype:
+                raise ValueError(f"the file's {name} does not fit the network it describes")
+            place[...] = tensor
         net._set_vector(vector)
         return net
 
@@ -423,6 +495,18 @@ class MLP:
         self._set_vector(state["vector"].copy())
 
     def __repr__(self) -> str:
+        if not self._from_sizes:
+            layers = ", ".join(map(repr, self.layers))
+            return f"MLP(layers=[{layers}], output={self.output!r}, dtype={self.dtype.name!r})"
         hidden = f", activation={list(self.activation)}" if self.activation else ""
         dropout = f", dropout={self.dropout}" if self.dropout else ""
         return f"MLP({list(self.sizes)}{hidden}, output={self.output!r}{dropout}, dtype={self.dtype.name!r})"
+
+
+def _put(name: str, place: NDArray[Any], value: NDArray[Any]) -> None:
+    """Write finite values of the right shape, or raise an error that names them."""
+    if value.shape != place.shape:
+        raise ValueError(f"{name} has shape {value.shape}, but must have shape {place.shape}")
+    if not np.isfinite(value).all():
+        raise ValueError(f"{name} holds NaN or infinity, but must be finite")
+    place[...] = value

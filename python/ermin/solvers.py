@@ -135,7 +135,7 @@ def settings_of(
         None,
         False,
         (
-            schedules.native(problem.net.dropout),
+            [schedules.native(dropout) for dropout in problem.net._dropouts],
             float(getattr(estimator, "label_smoothing", 0.0)),
             float(estimator.mixup_alpha),
         ),

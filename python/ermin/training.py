@@ -436,6 +436,11 @@ def _settings(
             f"label_smoothing is {smoothing}, but the network's output is {net.output!r}: only probabilities "
             "(softmax, sigmoid) can be smoothed"
         )
+    mixup_alpha = check("mixup_alpha", mixup_alpha, 0, math.inf, "at least 0")
+    if mixup_alpha and any(array.name.startswith("embeddings.") for array in net._arrays):
+        raise ValueError(
+            f"mixup_alpha is {mixup_alpha}, but the network embeds categories, which cannot be mixed"
+        )
     if gradient_clip is not None:
         gradient_clip = check("gradient_clip", gradient_clip, 0, math.inf, "greater than 0", open_low=True)
     return _core.Settings(
@@ -448,9 +453,9 @@ def _settings(
         gradient_clip,
         bool(record_gradient_norm),
         (
-            schedules.native(net.dropout),
+            [schedules.native(dropout) for dropout in net._dropouts],
             smoothing,
-            check("mixup_alpha", mixup_alpha, 0, math.inf, "at least 0"),
+            mixup_alpha,
         ),
         total_steps,
         seed,
@@ -546,7 +551,7 @@ class Trainer:
         if total_steps is None:
             if optimizer is not None and needs_length(optimizer):
                 raise ValueError("total_steps is None, but the optimizer's schedule depends on it")
-            if schedules.needs_length(net.dropout):
+            if any(map(schedules.needs_length, net._dropouts)):
                 raise ValueError("total_steps is None, but the network's dropout depends on it")
         total_steps = 1 if total_steps is None else _at_least_one("total_steps", total_steps)
         self.net = net

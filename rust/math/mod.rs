@@ -55,6 +55,8 @@ pub trait Coefficients: Real {
     const TANH: [(Self, &'static [Self]); 2];
     /// tanh(x) is 1 above.
     const TANH_HIGH: Self;
+    /// sin(2πx)/x and (cos(2πx) − 1)/x² as polynomials in x², |x| ≤ 1/8.
+    const WAVE: [&'static [Self]; 2];
 }
 
 impl Coefficients for f32 {
@@ -91,6 +93,8 @@ impl Coefficients for f32 {
         (0.46716034, &[7.7905975e-07, 0.00032885792, 0.025884496]),
     ];
     const TANH_HIGH: f32 = 9.02;
+    const WAVE: [&'static [f32]; 2] =
+        [&[41.47283, -76.69787, 81.6052, -41.3417, 6.2831855], &[59.424107, -85.44882, 64.93937, -19.739208]];
 }
 
 impl Coefficients for f64 {
@@ -193,6 +197,27 @@ impl Coefficients for f64 {
         ),
     ];
     const TANH_HIGH: f64 = 19.07;
+    const WAVE: [&'static [f64]; 2] = [
+        &[
+            -0.7116358090777528,
+            3.8197881201631874,
+            -15.094640403891544,
+            42.05869392898878,
+            -76.70585975299812,
+            81.60524927607493,
+            -41.34170224039976,
+            6.283185307179586,
+        ],
+        &[
+            -1.699034394065084,
+            7.903206911569629,
+            -26.42625327585472,
+            60.24464135270201,
+            -85.4568172066438,
+            64.93939402266824,
+            -19.739208802178716,
+        ],
+    ];
 }
 
 /// Shorthand for a constant in every lane.
@@ -403,6 +428,45 @@ pub fn erf<V: Vector>(x: V) -> V {
     let excess = x.abs().min(V::splat(V::Scalar::ERFC_HIGH)) - one;
     let far = with_sign(one - exp(-polynomial(excess, V::Scalar::ERFC)), x);
     V::select(one.lt(x.abs()), far, near)
+}
+
+/// sin 2πx and cos 2πx. Error at most 2 ULP; exact at multiples of ¼, and for every x the whole turns and quarters are
+/// taken off exactly: adding 2^FRACTION rounds |x| below it to an integer, and beyond there are no others. NaN of
+/// infinities.
+#[inline(always)]
+pub fn sin_cos_2pi<V: Vector>(x: V) -> (V, V) {
+    let big = power_of_two(constant::<V>(f64::from(V::Scalar::FRACTION)));
+    let (zero, one, quarter) = (V::splat(V::Scalar::ZERO), constant::<V>(1.0), constant::<V>(0.25));
+    let size = x.abs();
+    let turns = (size + big) - big;
+    let part = V::select(size.lt(big), size - turns, size * zero);
+    // part = quarters/4 + f, |f| ≤ 1/8
+    let magic = V::splat(V::Scalar::MAGIC);
+    let quarters = part.mul_add(constant(4.0), magic) - magic;
+    let f = quarters.mul_add(-quarter, part);
+    let square = f * f;
+    let [sine, cosine] = V::Scalar::WAVE;
+    let sine = f * polynomial(square, sine);
+    let cosine = square.mul_add(polynomial(square, cosine), one);
+    let (odd, half) = (quarters.abs().eq(one), one.lt(quarters.abs()));
+    let sin = V::select(odd, cosine, sine);
+    let cos = V::select(odd, sine, cosine);
+    // A zero is +0, but for sines of negative x, as in IEEE 754's sinPi and cosPi.
+    let sin = V::select(half.or(quarters.eq(-one)), -sin, sin) + zero;
+    let cos = V::select(half.or(quarters.eq(one)), -cos, cos) + zero;
+    (sin.xor(x.and(constant(-0.0))), cos)
+}
+
+/// See [`sin_cos_2pi`].
+#[inline(always)]
+pub fn sin_2pi<V: Vector>(x: V) -> V {
+    sin_cos_2pi(x).0
+}
+
+/// See [`sin_cos_2pi`].
+#[inline(always)]
+pub fn cos_2pi<V: Vector>(x: V) -> V {
+    sin_cos_2pi(x).1
 }
 
 // The tests against mpmath and over float32 inputs stand in tests/test_math.py, through the module's own bindings.

@@ -5,17 +5,18 @@
 //! chains of [`crate::gemm`]: they do not depend on which rows share a block. A block is one kernel: what it consists
 //! of is called at the level it was dispatched to, and up to [`NARROW`] rows by vectors of as many lanes.
 
-use super::activation::Activation;
+use super::activation::{Activation, Chain};
 use super::data::Data;
-use super::layers::{DenseLayer, Lines, Scratch};
+use super::layers::{Backward, Forward, Lines, Piece};
 use super::loss::{Loss, LossAndGradient, Predict};
 use super::regularization::Regularizer;
-use super::{Output, Shape};
+use super::{Layer, Output, Shape};
 use crate::error::Result;
 use crate::gemm::{Transpose, row_length};
 use crate::parallel::zeros;
 use crate::rows::Rows;
 use crate::simd::{Kernel, Real, Simd, dispatch};
+use std::ops::Range;
 
 /// The most rows a block has. A batch of more is computed in blocks whose gradients are added in order in `f64`.
 pub const MOST_ROWS: usize = 256;
@@ -27,7 +28,7 @@ pub fn block_rows<T: Real>(shape: &Shape, batch: usize) -> usize {
         return batch;
     }
     const CACHE: usize = 32 * 1024;
-    let bytes = size_of::<T>() * (shape.sizes.iter().sum::<usize>() + shape.n_outputs());
+    let bytes = size_of::<T>() * (shape.width() + shape.n_outputs());
     let rows = CACHE / bytes / 32 * 32;
     if rows < 96 { MOST_ROWS } else { rows.min(MOST_ROWS) }
 }
@@ -37,32 +38,32 @@ pub const NARROW: usize = 4;
 
 /// Buffers for one block.
 pub struct Block<T> {
-    layers: Vec<DenseLayer>,
+    layers: Vec<Piece<T>>,
+    /// The activation after each layer and the place of its parameters.
+    places: Vec<(Activation, Range<usize>)>,
+    n_outputs: usize,
     output: Output,
     /// Distance of the features' rows.
     row: usize,
     /// The inputs of each layer and a row of ones, then the logits; on the way back the derivatives in the sums that
     /// made them.
     values: Vec<Lines<T>>,
-    /// The derivatives of the activations that store them, by hidden layer; empty for prediction.
+    /// The derivatives of the activations that store them, by layer; empty for prediction.
     slopes: Vec<Lines<T>>,
     /// The targets.
     targets: Vec<T>,
-    /// Of each layer; empty for prediction.
-    scratch: Vec<Scratch<T>>,
     losses: Vec<T>,
     scale: Vec<T>,
 }
 
 /// What a block's buffers are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Way<'a> {
     /// Predictions and losses.
     There,
-    /// Gradients.
-    Back,
-    /// Gradients with dropout: derivatives are stored, so that what is dropped is marked in them.
-    BackWithDropout,
+    /// Gradients, with dropout after the layers of these numbers: their derivatives are stored, so that what is dropped
+    /// is marked in them.
+    Back(&'a [usize]),
 }
 
 /// Rows to learn from or to be judged by, and the parameters to do it with.
@@ -77,37 +78,43 @@ struct Task<'a, T> {
 impl<T: Real> Block<T> {
     /// Buffers for up to `capacity` rows (at most [`MOST_ROWS`]), with what they are wanted for.
     pub fn new(shape: &Shape, capacity: usize, way: Way) -> Result<Block<T>> {
-        let training = way != Way::There;
+        let (training, dropped) = match way {
+            Way::There => (false, &[][..]),
+            Way::Back(dropped) => (true, dropped),
+        };
         let row = row_length::<T>(capacity);
-        let activations = shape.activations.iter().copied().chain([Activation::Identity]);
-        let layers: Vec<DenseLayer> = shape
-            .layers()
-            .zip(activations)
-            .map(|(place, activation)| DenseLayer::new::<T>(place, activation, capacity))
-            .collect();
+        let layers = shape.layers.iter().map(|layer| Piece::new(layer, capacity, row, training));
+        let layers: Vec<Piece<T>> = layers.collect::<Result<_>>()?;
         let mut values = Vec::with_capacity(layers.len() + 1);
-        for layer in &layers {
-            let mut inputs = Lines::new((layer.inputs() + 1) * row)?;
-            inputs[layer.inputs() * row..].fill(T::ONE);
+        for layer in &shape.layers {
+            let mut inputs = Lines::new((layer.inputs + 1) * row)?;
+            inputs[layer.inputs * row..].fill(T::ONE);
             values.push(inputs);
         }
         values.push(Lines::new(shape.n_outputs() * row)?);
-        let last = layers.len() - 1;
-        let stored = |(l, layer): (usize, &DenseLayer)| {
-            let stored = layer.activation.stores_slope() || way == Way::BackWithDropout;
-            Lines::new(if training && stored && l < last { layer.outputs() * row } else { 0 })
+        let stored = |(l, layer): (usize, &Layer)| {
+            // A layer that is not dense, or the loss, knows no derivative by the value.
+            let by_value = layers.get(l + 1).is_some_and(Piece::is_dense);
+            let after = layers[l].is_dense() && layer.activation != Activation::Identity;
+            let stored = after && (layer.activation.stores_slope() || !by_value);
+            let stored = stored || dropped.contains(&l);
+            Lines::new(if training && stored { layer.outputs * row } else { 0 })
         };
-        let slopes = layers.iter().enumerate().map(stored).collect::<Result<_>>()?;
-        let scratch = layers.iter().take(if training { layers.len() } else { 0 });
-        let scratch = scratch.map(|layer| layer.scratch(row)).collect::<Result<_>>()?;
+        let slopes = shape.layers.iter().enumerate().map(stored).collect::<Result<_>>()?;
+        let after = |(piece, layer): (&Piece<T>, &Layer)| {
+            let activation = if piece.is_dense() { layer.activation } else { Activation::Identity };
+            (activation, layer.place.clone())
+        };
+        let places = layers.iter().zip(&shape.layers).map(after).collect();
         Ok(Block {
             layers,
+            places,
+            n_outputs: shape.n_outputs(),
             output: shape.output,
             row,
             values,
             slopes,
             targets: zeros(shape.n_outputs() * row)?,
-            scratch,
             losses: zeros(row)?,
             scale: zeros(row)?,
         })
@@ -127,17 +134,21 @@ impl<T: Real> Block<T> {
         numbers: &[u32],
         mut regularizer: Option<&mut Regularizer<T>>,
     ) {
-        let (row, n, last) = (self.row, numbers.len(), self.layers.len() - 1);
+        let (row, n) = (self.row, numbers.len());
         x.gather(numbers, &mut self.values[0], row);
         if let Some(regularizer) = &mut regularizer {
             regularizer.inputs(x, &mut self.values[0], row);
         }
-        for (l, layer) in self.layers.iter().enumerate() {
+        for (l, piece) in self.layers.iter_mut().enumerate() {
             let (inputs, outputs) = self.values.split_at_mut(l + 1);
-            let slope = &mut self.slopes[l];
-            layer.forward::<S, T>(&mut outputs[0], slope, &inputs[l], parameters, row, n);
-            if let (Some(regularizer), true) = (&mut regularizer, l < last) {
-                regularizer.hidden(l, layer.outputs(), &mut outputs[0], slope, row, n);
+            let (x, out, slope) = (&inputs[l][..], &mut outputs[0][..], &mut self.slopes[l][..]);
+            let parameters = &parameters[self.places[l].1.clone()];
+            match piece {
+                Piece::Dense(layer, _) => layer.forward::<S, T>(out, slope, x, parameters, row, n),
+                _ => S::call_apart(Forward { piece, out, slope, x, parameters, row, n }),
+            }
+            if let Some(regularizer) = &mut regularizer {
+                regularizer.after(l, out, slope, row, n);
             }
         }
     }
@@ -167,7 +178,7 @@ impl<T: Real> Block<T> {
     ) -> f64 {
         let Task { loss, parameters, data, numbers, factor } = *task;
         self.forward::<S>(parameters, &data.x, numbers, regularizer.as_deref_mut());
-        let (n, k) = (numbers.len(), self.layers[self.layers.len() - 1].outputs());
+        let (n, k) = (numbers.len(), self.n_outputs);
         let mut one_hot = data.gather_targets(loss, k, numbers, &mut self.targets, self.row);
         if let Some(regularizer) = &mut regularizer {
             one_hot = regularizer.targets(data, loss, k, &mut self.targets, self.row, one_hot);
@@ -282,7 +293,7 @@ impl<T: Real> Kernel for PredictRows<'_, T> {
     fn run<S: Simd>(self) {
         let PredictRows { block, parameters, x, first, logits, out } = self;
         let (row, last) = (block.row, block.layers.len());
-        let k = block.layers[last - 1].outputs();
+        let k = block.n_outputs;
         let n = out.len() / k;
         let mut numbers = [0; MOST_ROWS];
         for (place, number) in numbers[..n].iter_mut().enumerate() {
@@ -328,14 +339,42 @@ impl<T: Real> Kernel for Gradient<'_, T> {
         let Gradient { block, task, gradient, regularizer } = self;
         let total = block.losses::<S>(&task, None, regularizer);
         let (row, n) = (block.row, task.numbers.len());
-        let Block { layers, values, slopes, scratch, .. } = block;
-        for (l, layer) in layers.iter().enumerate().rev() {
+        let Block { layers, places, values, slopes, .. } = block;
+        let last = layers.len() - 1;
+        if !slopes[last].is_empty() {
+            let slope = &slopes[last][..];
+            S::call(Chain { dx: &mut values[last + 1][..slope.len()], slope, row, n });
+        }
+        for (l, piece) in layers.iter_mut().enumerate().rev() {
             let (inputs, outputs) = values.split_at_mut(l + 1);
             let (x, delta) = (&mut inputs[l][..], &outputs[0][..]);
-            layer.backward::<S, T>(gradient, delta, x, &mut scratch[l], row, n);
-            if l > 0 {
-                let (before, slope) = (layers[l - 1].activation, &slopes[l - 1]);
-                layer.backward_to_inputs::<S, T>(x, delta, task.parameters, before, slope, row, n);
+            let place = &places[l].1;
+            let (gradient, parameters) = (&mut gradient[place.clone()], &task.parameters[place.clone()]);
+            let to_inputs = l > 0;
+            let (before, slope) = if to_inputs {
+                (places[l - 1].0, &slopes[l - 1][..])
+            } else {
+                (Activation::Identity, &[][..])
+            };
+            match piece {
+                Piece::Dense(layer, scratch) => {
+                    layer.backward::<S, T>(gradient, delta, x, scratch, row, n);
+                    if to_inputs {
+                        layer.backward_to_inputs::<S, T>(x, delta, parameters, before, slope, row, n);
+                    }
+                }
+                _ => S::call_apart(Backward {
+                    piece,
+                    gradient,
+                    x,
+                    delta,
+                    parameters,
+                    before,
+                    slope,
+                    row,
+                    n,
+                    to_inputs,
+                }),
             }
         }
         total

@@ -114,6 +114,7 @@ impl Data<'_> {
             return Err(Error::Empty { argument: names.x, need: "have at least one row" });
         }
         self.x.check::<T>(names.x, stop)?;
+        check_categories(shape, &self.x, names.x)?;
         match self.y {
             Targets::Classes(classes) => check_classes(classes, shape.n_outputs(), names.y)?,
             Targets::Values(values) => check_values::<T>(&values, loss, names.y)?,
@@ -133,6 +134,30 @@ impl Data<'_> {
         }
         Ok(())
     }
+}
+
+/// An error if an input that is the number of a category is none.
+pub fn check_categories(shape: &Shape, x: &Rows, argument: &'static str) -> Result<()> {
+    let categories = &shape.categories;
+    if categories.is_empty() {
+        return Ok(());
+    }
+    for i in 0..x.n_rows() {
+        let mut wrong = None;
+        x.each(i, |j, value| {
+            let known = |(column, levels): &(usize, usize)| {
+                *column != j || value >= 0.0 && value < *levels as f64 && value.fract() == 0.0
+            };
+            if wrong.is_none() && !categories.iter().all(known) {
+                wrong = Some((j, value));
+            }
+        });
+        if let Some((j, value)) = wrong {
+            let need = "be the number of a category, a whole number from 0 to n_levels − 1";
+            return Err(Error::Value { argument, index: vec![i, j], value, need });
+        }
+    }
+    Ok(())
 }
 
 /// Marks the rows that are held back in `held`: `fraction` of all, to the nearest, and by class as near to it as can be.

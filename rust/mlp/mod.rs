@@ -1,6 +1,6 @@
-//! Multi-layer perceptrons: dense layers, each followed by an activation, the last by an output function.
+//! Multi-layer perceptrons: dense layers with activations between them, other layers beside them, and an output function.
 //!
-//! A network is its [`Shape`] and one flat vector of parameters: for each layer the weights, (inputs, outputs) in C
+//! A network is its [`Shape`] and one flat vector of parameters: for each dense layer the weights, (inputs, outputs) in C
 //! order, then the biases. Files, pickles and optimiser state hold this layout; what a run keeps beside it is its own.
 
 pub mod activation;
@@ -45,59 +45,237 @@ impl Output {
     ];
 }
 
-/// The layers of a network.
+/// What a layer computes, and how its parameters stand in its place: the arrays in the order they are named.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Shape {
-    /// Inputs, the width of each hidden layer, outputs.
-    pub sizes: Vec<usize>,
-    /// One for each hidden layer.
-    pub activations: Vec<Activation>,
-    /// What follows the last layer.
-    pub output: Output,
+pub enum Kind {
+    /// Wᵀx + b, or with `ntk` Wᵀx/√inputs + b (Jacot et al. 2018, "Neural tangent kernel"): W (inputs, outputs), b.
+    Dense {
+        /// Divided by √inputs.
+        ntk: bool,
+    },
+    /// s·x, a factor for each input.
+    Scale,
+    /// f(x), or with `parametric` x + α·(f(x) − x), an α for each input.
+    Activation {
+        /// With α.
+        parametric: bool,
+    },
+    /// Each input x becomes W·(sin 2πcx, cos 2πcx) + b, and x itself where outputs are left for it (Gorishniy et al.
+    /// 2022, "On embeddings for numerical features in tabular deep learning"): c (inputs, frequencies), then for each
+    /// input W (2·frequencies, outputs of an input) and b.
+    Periodic {
+        /// How many c for each input.
+        frequencies: usize,
+        /// How many outputs for each input, x itself not counted.
+        outputs: usize,
+        /// The standard deviation of c in the beginning.
+        scale: f64,
+    },
+    /// A row of a table by its number, the input: (levels, outputs).
+    Category {
+        /// Rows of the table.
+        levels: usize,
+    },
+    /// x: for dropout where there is no layer before it.
+    Pass,
+    /// Layers for some of the inputs each, their outputs side by side.
+    Columns(Vec<Column>),
 }
 
-/// One dense layer's place in the parameter vector.
+/// One part of [`Kind::Columns`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct Dense {
+pub struct Column {
+    /// Which inputs.
+    pub indices: Vec<usize>,
+    /// What becomes of them: nothing where there is no layer.
+    pub layer: Option<Layer>,
+}
+
+/// A layer and its place in the parameter vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// What it computes.
+    pub kind: Kind,
     /// Numbers in.
     pub inputs: usize,
     /// Numbers out.
     pub outputs: usize,
-    /// (inputs, outputs), C order.
-    pub weights: Range<usize>,
-    /// One for each output.
-    pub biases: Range<usize>,
+    /// What follows a dense layer, or what [`Kind::Activation`] computes; identity otherwise.
+    pub activation: Activation,
+    /// The learning rate is multiplied by it; 0 keeps the parameters as they are.
+    pub rate_factor: f64,
+    /// Weight decay and the l2 penalty are multiplied by it; they never touch biases.
+    pub decay_factor: f64,
+    /// Its parameters.
+    pub place: Range<usize>,
+}
+
+/// Parameters that learn alike.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// Which.
+    pub range: Range<usize>,
+    /// Of the learning rate.
+    pub rate_factor: f64,
+    /// Of weight decay and the l2 penalty.
+    pub decay_factor: f64,
+}
+
+impl Layer {
+    /// How many parameters it has, or None where they exceed what memory can address.
+    fn n_parameters(&self) -> Option<usize> {
+        match &self.kind {
+            Kind::Dense { .. } => self.inputs.checked_add(1)?.checked_mul(self.outputs),
+            Kind::Scale | Kind::Activation { parametric: true } => Some(self.inputs),
+            Kind::Activation { parametric: false } | Kind::Pass => Some(0),
+            Kind::Periodic { frequencies, outputs, .. } => {
+                let weights = frequencies.checked_mul(2)?.checked_add(1)?.checked_mul(*outputs)?;
+                self.inputs.checked_mul(weights.checked_add(*frequencies)?)
+            }
+            Kind::Category { levels } => levels.checked_mul(self.outputs),
+            Kind::Columns(columns) => {
+                let mut layers = columns.iter().filter_map(|column| column.layer.as_ref());
+                layers.try_fold(0usize, |sum, layer| sum.checked_add(layer.n_parameters()?))
+            }
+        }
+    }
+
+    /// Puts its parameters at `start`, of whose number [`Layer::n_parameters`] has judged.
+    fn settle(&mut self, start: usize) {
+        self.place = start..start + self.n_parameters().unwrap_or(0);
+        if let Kind::Columns(columns) = &mut self.kind {
+            let mut start = start;
+            for layer in columns.iter_mut().filter_map(|column| column.layer.as_mut()) {
+                layer.settle(start);
+                start = layer.place.end;
+            }
+        }
+    }
+
+    /// Calls `tell` with the parts of its parameters that decay and those that do not.
+    fn each_part(&self, tell: &mut impl FnMut(&Layer, Range<usize>, bool)) {
+        let Range { start, end } = self.place;
+        match &self.kind {
+            Kind::Dense { .. } => {
+                tell(self, start..end - self.outputs, true);
+                tell(self, end - self.outputs..end, false);
+            }
+            Kind::Periodic { frequencies, outputs, .. } => {
+                tell(self, start..start + self.inputs * frequencies, true);
+                let (weights, mut first) = (2 * frequencies * outputs, start + self.inputs * frequencies);
+                for _ in 0..self.inputs {
+                    tell(self, first..first + weights, true);
+                    tell(self, first + weights..first + weights + outputs, false);
+                    first += weights + outputs;
+                }
+            }
+            Kind::Columns(columns) => {
+                columns.iter().filter_map(|column| column.layer.as_ref()).for_each(|l| l.each_part(tell));
+            }
+            Kind::Scale | Kind::Activation { .. } | Kind::Category { .. } | Kind::Pass => {
+                tell(self, self.place.clone(), true);
+            }
+        }
+    }
+
+    /// The inputs that are numbers of categories, and how many there are of each.
+    fn categories(&self) -> Vec<(usize, usize)> {
+        match &self.kind {
+            Kind::Category { levels } => vec![(0, *levels)],
+            Kind::Columns(columns) => {
+                let own = |column: &Column| {
+                    let inner = column.layer.iter().flat_map(Layer::categories);
+                    inner.map(|(i, levels)| (column.indices[i], levels)).collect::<Vec<_>>()
+                };
+                columns.iter().flat_map(own).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Multiplications of a row's way there.
+    fn work(&self) -> usize {
+        match &self.kind {
+            Kind::Dense { .. } => self.inputs * self.outputs,
+            Kind::Periodic { frequencies, outputs, .. } => self.inputs * frequencies * (2 * outputs + 20),
+            Kind::Columns(columns) => {
+                columns.iter().filter_map(|column| column.layer.as_ref()).map(Layer::work).sum()
+            }
+            Kind::Scale | Kind::Activation { .. } | Kind::Category { .. } | Kind::Pass => 0,
+        }
+    }
+}
+
+/// The layers of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shape {
+    /// First to last; at least one, each with as many inputs as the one before has outputs.
+    pub layers: Vec<Layer>,
+    /// What follows the last layer.
+    pub output: Output,
+    /// The parameters, first to last.
+    pub groups: Vec<Group>,
+    /// Whether all groups have the whole learning rate.
+    pub one_rate: bool,
+    /// The inputs that are numbers of categories, and how many there are of each.
+    pub categories: Vec<(usize, usize)>,
 }
 
 impl Shape {
+    /// The layers with their places, or None where there are more parameters than memory can address.
+    pub fn new(mut layers: Vec<Layer>, output: Output) -> Option<Shape> {
+        let mut start = 0usize;
+        for layer in &mut layers {
+            let end = start.checked_add(layer.n_parameters()?)?;
+            layer.settle(start);
+            start = end;
+        }
+        let mut groups: Vec<Group> = Vec::new();
+        for layer in &layers {
+            layer.each_part(&mut |layer, range, decays| {
+                let rate_factor = layer.rate_factor;
+                let decay_factor = if decays { layer.decay_factor } else { 0.0 };
+                match groups.last_mut() {
+                    Some(last) if (last.rate_factor, last.decay_factor) == (rate_factor, decay_factor) => {
+                        last.range.end = range.end;
+                    }
+                    _ => groups.push(Group { range, rate_factor, decay_factor }),
+                }
+            });
+        }
+        let one_rate = groups.iter().all(|group| group.rate_factor == 1.0);
+        let categories = layers.first().map_or_else(Vec::new, Layer::categories);
+        Some(Shape { layers, output, groups, one_rate, categories })
+    }
+
     /// How many numbers a row has.
     pub fn n_inputs(&self) -> usize {
-        self.sizes[0]
+        self.layers[0].inputs
     }
 
     /// How many numbers a prediction has.
     pub fn n_outputs(&self) -> usize {
-        self.sizes[self.sizes.len() - 1]
+        self.layers[self.layers.len() - 1].outputs
     }
 
-    /// The dense layers, first to last.
-    pub fn layers(&self) -> impl Iterator<Item = Dense> {
-        let mut place = 0;
-        let layer = move |pair: &[usize]| {
-            let (inputs, outputs) = (pair[0], pair[1]);
-            let weights = place..place + inputs * outputs;
-            let biases = weights.end..weights.end + outputs;
-            place = biases.end;
-            Dense { inputs, outputs, weights, biases }
-        };
-        self.sizes.windows(2).map(layer)
+    /// Numbers a row is on its way, inputs and outputs among them.
+    pub fn width(&self) -> usize {
+        self.n_inputs() + self.layers.iter().map(|layer| layer.outputs).sum::<usize>()
     }
 
-    /// The length of the parameter vector, or None where it exceeds what memory can address.
-    pub fn n_parameters(&self) -> Option<usize> {
-        self.sizes
-            .windows(2)
-            .try_fold(0usize, |sum, pair| sum.checked_add(pair[0].checked_add(1)?.checked_mul(pair[1])?))
+    /// Multiplications of a row's way there.
+    pub fn work(&self) -> usize {
+        self.layers.iter().map(Layer::work).sum()
+    }
+
+    /// The length of the parameter vector.
+    pub fn n_parameters(&self) -> usize {
+        self.layers[self.layers.len() - 1].place.end
+    }
+
+    /// The layers that have parameters.
+    pub fn learned(&self) -> impl Iterator<Item = &Layer> {
+        self.layers.iter().filter(|layer| !layer.place.is_empty())
     }
 }
 
@@ -113,17 +291,21 @@ pub enum Initializer {
     Glorot,
     /// Normal with variance 1/inputs (LeCun et al. 1998, "Efficient BackProp", section 4.6).
     Lecun,
+    /// Normal with variance 1/inputs, or 1 where the layer divides by √inputs; biases normal with deviation 0.1
+    /// (Jacot et al. 2018, "Neural tangent kernel", section 2 and the β of section 6).
+    Ntk,
     /// All zero.
     Zeros,
 }
 
 impl Initializer {
     /// Every initialiser by its public name.
-    pub const NAMES: [(&'static str, Initializer); 5] = [
+    pub const NAMES: [(&'static str, Initializer); 6] = [
         ("auto", Initializer::Auto),
         ("he", Initializer::He),
         ("glorot", Initializer::Glorot),
         ("lecun", Initializer::Lecun),
+        ("ntk", Initializer::Ntk),
         ("zeros", Initializer::Zeros),
     ];
 
@@ -137,26 +319,86 @@ impl Initializer {
         }
     }
 
-    /// Fills a network's parameters. Drawn in `f64`, whatever the type, from one stream a layer.
+    /// Fills a network's parameters. Drawn in `f64`, whatever the type, from streams of the layer's own.
     pub fn fill<T: Real>(self, shape: &Shape, seed: Seed, parameters: &mut [T]) {
-        for (l, layer) in shape.layers().enumerate() {
-            let (inputs, outputs) = (layer.inputs as f64, layer.outputs as f64);
-            let stream = Stream::new(seed, Purpose::Initial, 0, l as u64);
-            let activation = shape.activations.get(l).copied().unwrap_or(Activation::Identity);
-            let mut drawn = vec![0.0; layer.weights.len().min(512)];
-            parameters[layer.biases.clone()].fill(T::ZERO);
-            for (i, chunk) in parameters[layer.weights.clone()].chunks_mut(512).enumerate() {
-                let drawn = &mut drawn[..chunk.len()];
-                stream.open_uniform(512 * i as u64, drawn);
-                for (weight, u) in chunk.iter_mut().zip(drawn) {
-                    *weight = T::of(match self.before(activation) {
-                        Initializer::Zeros => 0.0,
-                        Initializer::Glorot => (*u * 2.0 - 1.0) * (6.0 / (inputs + outputs)).sqrt(),
-                        Initializer::Lecun => normal_quantile(*u) * (1.0 / inputs).sqrt(),
-                        Initializer::He | Initializer::Auto => normal_quantile(*u) * (2.0 / inputs).sqrt(),
-                    });
+        for (l, layer) in shape.layers.iter().enumerate() {
+            let next = shape.layers.get(l + 1).filter(|next| matches!(next.kind, Kind::Activation { .. }));
+            let activation = match (layer.activation, next) {
+                (Activation::Identity, Some(next)) => next.activation,
+                (own, _) => own,
+            };
+            self.fill_layer(layer, activation, seed, l as u64, parameters);
+        }
+    }
+
+    /// Fills a layer's parameters from the streams of `index`.
+    fn fill_layer<T: Real>(
+        self,
+        layer: &Layer,
+        activation: Activation,
+        seed: Seed,
+        index: u64,
+        parameters: &mut [T],
+    ) {
+        // Streams of a layer's further arrays, and of the layers of columns, have numbers beyond those of layers.
+        let second = index + (1 << 40);
+        let stream = |index: u64| Stream::new(seed, Purpose::Initial, 0, index);
+        let own = &mut parameters[layer.place.clone()];
+        let (inputs, outputs) = (layer.inputs as f64, layer.outputs as f64);
+        match &layer.kind {
+            Kind::Dense { ntk } => {
+                let (weights, biases) = own.split_at_mut(layer.inputs * layer.outputs);
+                let unit = if *ntk { inputs.sqrt() } else { 1.0 };
+                biases.fill(T::ZERO);
+                match self.before(activation) {
+                    Initializer::Zeros => weights.fill(T::ZERO),
+                    Initializer::Glorot => {
+                        let bound = unit * (6.0 / (inputs + outputs)).sqrt();
+                        draw(&stream(index), weights, |u| (u * 2.0 - 1.0) * bound);
+                    }
+                    Initializer::He | Initializer::Auto => {
+                        normal(&stream(index), unit * (2.0 / inputs).sqrt(), weights);
+                    }
+                    Initializer::Lecun => normal(&stream(index), unit * (1.0 / inputs).sqrt(), weights),
+                    Initializer::Ntk => {
+                        normal(&stream(index), unit * (1.0 / inputs).sqrt(), weights);
+                        normal(&stream(second), 0.1, biases);
+                    }
+                }
+            }
+            Kind::Scale | Kind::Activation { .. } | Kind::Pass => own.fill(T::ONE),
+            Kind::Periodic { frequencies, outputs, scale } => {
+                let (c, maps) = own.split_at_mut(layer.inputs * frequencies);
+                normal(&stream(index), *scale, c);
+                // sin² + cos² is 1, so this gives each output of the map the variance 1.
+                normal(&stream(second), (1.0 / *frequencies as f64).sqrt(), maps);
+                let weights = 2 * frequencies * outputs;
+                maps.chunks_mut(weights + outputs).for_each(|map| map[weights..].fill(T::ZERO));
+            }
+            Kind::Category { .. } => normal(&stream(index), (1.0 / outputs).sqrt(), own),
+            Kind::Columns(columns) => {
+                for (i, column) in columns.iter().enumerate() {
+                    if let Some(layer) = &column.layer {
+                        let index = (1 << 41) + i as u64;
+                        self.fill_layer(layer, layer.activation, seed, index, parameters);
+                    }
                 }
             }
         }
     }
+}
+
+/// Fills `to` with a function of the stream's uniform numbers.
+fn draw<T: Real>(stream: &Stream, to: &mut [T], f: impl Fn(f64) -> f64) {
+    let mut drawn = vec![0.0; to.len().min(512)];
+    for (i, chunk) in to.chunks_mut(512).enumerate() {
+        let drawn = &mut drawn[..chunk.len()];
+        stream.open_uniform(512 * i as u64, drawn);
+        chunk.iter_mut().zip(drawn).for_each(|(to, u)| *to = T::of(f(*u)));
+    }
+}
+
+/// Fills `to` with normal numbers of mean 0.
+fn normal<T: Real>(stream: &Stream, deviation: f64, to: &mut [T]) {
+    draw(stream, to, |u| normal_quantile(u) * deviation);
 }

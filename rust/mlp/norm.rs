@@ -2,6 +2,7 @@
 
 use super::Shape;
 use crate::simd::{Kernel, Real, Simd, dispatch};
+use std::ops::Range;
 
 /// Σ g² in `f64`, by eight lanes and then their sum in order.
 struct SumOfSquares<'a, T>(&'a [T]);
@@ -24,9 +25,10 @@ impl<T: Real> Kernel for SumOfSquares<'_, T> {
     }
 }
 
-/// Σ w² over the weights, not the biases: ½·l2 times it is the penalty.
+/// Σ w² over the weights, not the biases, each group's by its factor: ½·l2 times it is the penalty.
 pub fn of_weights<T: Real>(shape: &Shape, parameters: &[T]) -> f64 {
-    shape.layers().map(|layer| dispatch(SumOfSquares(&parameters[layer.weights]))).sum()
+    let decaying = shape.groups.iter().filter(|group| group.decay_factor != 0.0);
+    decaying.map(|group| group.decay_factor * dispatch(SumOfSquares(&parameters[group.range.clone()]))).sum()
 }
 
 /// The squared norms of the layers' gradients, added up over steps.
@@ -50,11 +52,11 @@ impl Squares {
     }
 }
 
-/// Adds the gradient l2·w of the penalty ½·l2·Σw² over the weights.
+/// Adds the gradient l2·w of the penalty ½·l2·Σw² over the weights, each group's by its factor.
 pub fn add_penalty<T: Real>(shape: &Shape, gradient: &mut [T], parameters: &[T], l2: f64) {
-    let l2 = T::of(l2);
-    for layer in shape.layers() {
-        let weights = gradient[layer.weights.clone()].iter_mut().zip(&parameters[layer.weights]);
+    for group in shape.groups.iter().filter(|group| group.decay_factor != 0.0) {
+        let l2 = T::of(l2 * group.decay_factor);
+        let weights = gradient[group.range.clone()].iter_mut().zip(&parameters[group.range.clone()]);
         weights.for_each(|(g, w)| *g = *g + l2 * *w);
     }
 }
@@ -62,19 +64,24 @@ pub fn add_penalty<T: Real>(shape: &Shape, gradient: &mut [T], parameters: &[T],
 /// Shortens the gradient to `limit` where its norm is greater. `record`, where there is one, takes note of the norm of
 /// each layer's gradient (weights and biases) before.
 pub fn clip<T: Real>(shape: &Shape, gradient: &mut [T], limit: Option<f64>, record: Option<&mut Squares>) {
-    let of_layer =
-        |layer: super::Dense| dispatch(SumOfSquares(&gradient[layer.weights.start..layer.biases.end]));
+    let square = |range: Range<usize>| dispatch(SumOfSquares(&gradient[range]));
     let mut whole = 0.0;
     match record {
         Some(record) => {
             record.steps += 1;
-            for (layer, sum) in shape.layers().zip(&mut record.sums) {
-                let square = of_layer(layer);
+            for (layer, sum) in shape.learned().zip(&mut record.sums) {
+                let square = square(layer.place.clone());
                 *sum += square;
                 whole += square;
             }
         }
-        None => whole = shape.layers().map(of_layer).sum(),
+        None if shape.one_rate => whole = shape.learned().map(|layer| square(layer.place.clone())).sum(),
+        None => {}
+    }
+    // What is frozen takes no part in a step.
+    if !shape.one_rate {
+        let moving = shape.groups.iter().filter(|group| group.rate_factor != 0.0);
+        whole = moving.map(|group| square(group.range.clone())).sum();
     }
     let norm = whole.sqrt();
     // A norm that is not finite belongs to a run that diverges; it is left to show itself.

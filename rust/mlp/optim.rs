@@ -37,7 +37,8 @@ pub struct Optimizer {
     pub rule: Rule,
     /// lr
     pub learning_rate: Schedule,
-    /// Decoupled (Loshchilov and Hutter 2019, algorithm 2): weights, not biases, shrink by lr·weight_decay a step.
+    /// Decoupled (Loshchilov and Hutter 2019, algorithm 2): weights, not biases, shrink by lr·weight_decay a step, each group's by
+    /// its factors.
     pub weight_decay: Schedule,
 }
 
@@ -95,7 +96,7 @@ impl Optimizer {
         let learning_rate = self.rate(state, total_steps);
         let weight_decay = self.weight_decay.at(state.steps, total_steps);
         state.steps += 1;
-        let mut update = |range: Range<usize>, shrink: f64, l2: f64| {
+        let mut update = |range: Range<usize>, learning_rate: f64, shrink: f64, l2: f64| {
             dispatch(Update {
                 rule: self.rule,
                 learning_rate,
@@ -108,13 +109,14 @@ impl Optimizer {
                 second: part(&mut state.second, range),
             });
         };
-        let shrink = 1.0 - learning_rate * weight_decay;
-        if shrink == 1.0 && l2 == 0.0 {
-            return update(0..gradient.len(), 1.0, 0.0);
+        if shape.one_rate && learning_rate * weight_decay == 0.0 && l2 == 0.0 {
+            return update(0..gradient.len(), learning_rate, 1.0, 0.0);
         }
-        for layer in shape.layers() {
-            update(layer.weights, shrink, l2);
-            update(layer.biases, 1.0, 0.0);
+        for group in shape.groups.iter().filter(|group| group.rate_factor != 0.0) {
+            let learning_rate = learning_rate * group.rate_factor;
+            let decay = weight_decay * group.decay_factor;
+            let (range, shrink) = (group.range.clone(), 1.0 - learning_rate * decay);
+            update(range, learning_rate, shrink, l2 * group.decay_factor);
         }
     }
 }

@@ -17,10 +17,10 @@ use crate::rows::Rows;
 use crate::simd::{Real, dispatch};
 
 /// How a run is regularised, apart from penalties.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Regularization {
-    /// The probability that a hidden layer's number is dropped.
-    pub dropout: Schedule,
+    /// By layer, the probability that a number that leaves it is dropped; layers beyond drop none.
+    pub dropout: Vec<Schedule>,
     /// ε: a distribution q over k classes becomes (1 − ε)·q + ε/k, a label's probability y becomes (1 − ε)·y + ε/2
     /// (Szegedy et al. 2016, "Rethinking the Inception architecture", section 7).
     pub label_smoothing: f64,
@@ -31,19 +31,20 @@ pub struct Regularization {
 impl Regularization {
     /// None at all.
     pub fn none() -> Regularization {
-        Regularization { dropout: Schedule::constant(0.0), label_smoothing: 0.0, mixup_alpha: 0.0 }
+        Regularization { dropout: Vec::new(), label_smoothing: 0.0, mixup_alpha: 0.0 }
+    }
+
+    /// The layers after which numbers are dropped.
+    pub fn dropped(&self) -> Vec<usize> {
+        (0..self.dropout.len()).filter(|l| self.dropout[*l].value != 0.0).collect()
     }
 
     fn is_none(&self) -> bool {
-        self.dropout.value == 0.0 && self.label_smoothing == 0.0 && self.mixup_alpha == 0.0
+        self.dropped().is_empty() && self.label_smoothing == 0.0 && self.mixup_alpha == 0.0
     }
 
     /// What chance decides for a step. `partners` become the rows to mix the batch's rows with; none without mixup.
     pub fn draw(&self, seed: Seed, step: u64, total: u64, numbers: &[u32], partners: &mut Vec<u32>) -> Draw {
-        let share = match self.dropout.value {
-            0.0 => 0,
-            _ => share_of_65536(self.dropout.at(step, total)),
-        };
         let mut mixing = 1.0;
         if self.mixup_alpha > 0.0 {
             let mut words = Sequence::new(Stream::new(seed, Purpose::Mixup, 0, step));
@@ -52,7 +53,7 @@ impl Regularization {
             partners.extend_from_slice(numbers);
             words.shuffle(partners);
         }
-        Draw { seed, step, dropped: share, mixing }
+        Draw { seed, step, total, mixing }
     }
 }
 
@@ -61,8 +62,8 @@ impl Regularization {
 pub struct Draw {
     seed: Seed,
     step: u64,
-    /// Of 65,536 numbers.
-    dropped: u32,
+    /// Steps of the run.
+    total: u64,
     /// λ
     mixing: f64,
 }
@@ -70,7 +71,7 @@ pub struct Draw {
 impl Draw {
     /// For what is computed without regularisation.
     pub fn none() -> Draw {
-        Draw { seed: Seed([0; 2]), step: 0, dropped: 0, mixing: 1.0 }
+        Draw { seed: Seed([0; 2]), step: 0, total: 0, mixing: 1.0 }
     }
 }
 
@@ -78,7 +79,7 @@ impl Draw {
 pub struct Regularizer<T> {
     /// What stays of a target, and what every event gets.
     smoothing: Option<[T; 2]>,
-    hidden_layers: u64,
+    dropout: Vec<Schedule>,
     draw: Draw,
     /// The block's first row in the batch.
     first: usize,
@@ -103,7 +104,7 @@ impl<T: Real> Regularizer<T> {
         let mixed = |width: usize| zeros(if settings.mixup_alpha > 0.0 { width * row } else { 0 });
         Ok(Some(Regularizer {
             smoothing: (epsilon > 0.0).then(|| [T::of(1.0 - epsilon), T::of(epsilon / events)]),
-            hidden_layers: shape.activations.len() as u64,
+            dropout: settings.dropout.clone(),
             draw: Draw::none(),
             first: 0,
             weights: zeros(row)?,
@@ -169,20 +170,15 @@ impl<T: Real> Regularizer<T> {
         one_hot && self.partners.is_empty() && self.smoothing.is_none()
     }
 
-    /// Drops numbers of hidden layer `l`, and their derivatives: of `n` rows, `width` numbers each.
-    pub fn hidden(
-        &mut self,
-        l: usize,
-        width: usize,
-        values: &mut [T],
-        slope: &mut [T],
-        row: usize,
-        n: usize,
-    ) {
-        if self.draw.dropped > 0 {
-            let index = self.draw.step.wrapping_mul(self.hidden_layers).wrapping_add(l as u64);
+    /// Drops numbers that leave layer `l`, and their derivatives: of `n` rows, `row` apart.
+    pub fn after(&mut self, l: usize, values: &mut [T], slope: &mut [T], row: usize, n: usize) {
+        let Some(dropout) = self.dropout.get(l).filter(|dropout| dropout.value != 0.0) else { return };
+        let share = share_of_65536(dropout.at(self.draw.step, self.draw.total));
+        if share > 0 {
+            let width = slope.len() / row;
+            let index = self.draw.step.wrapping_mul(self.dropout.len() as u64).wrapping_add(l as u64);
             let stream = &Stream::new(self.draw.seed, Purpose::Dropout, 0, index);
-            let (share, first) = (self.draw.dropped, self.first);
+            let first = self.first;
             dispatch(Drop { stream, share, values, slope, width, row, n, first });
         }
     }

@@ -142,12 +142,12 @@ pub struct Worker<T> {
 impl<T: Real> Worker<T> {
     /// Buffers for batches of up to `capacity` rows, or for the blocks of larger ones.
     pub fn new(shape: &Shape, regularization: &Regularization, capacity: usize) -> Result<Worker<T>> {
-        let n_parameters = shape.n_parameters().unwrap_or(usize::MAX);
+        let n_parameters = shape.n_parameters();
         let rows = capacity.min(MOST_ROWS);
-        let way = if regularization.dropout.value == 0.0 { Way::Back } else { Way::BackWithDropout };
+        let dropped = regularization.dropped();
         let in_group = group(capacity.div_ceil(block_rows::<T>(shape, capacity).max(1)));
         Ok(Worker {
-            block: Block::new(shape, rows, way)?,
+            block: Block::new(shape, rows, Way::Back(&dropped))?,
             regularizer: Regularizer::new(shape, regularization, rows)?,
             partners: Vec::new(),
             gradient: zeros(n_parameters)?,
@@ -312,8 +312,7 @@ pub struct Trainer<'a, 'b, T> {
 
 /// Floating-point operations of a row's way through the network and back.
 fn work_per_row(shape: &Shape) -> f64 {
-    let products: usize = shape.sizes.windows(2).map(|pair| pair[0] * pair[1]).sum();
-    6.0 * products as f64 + 100.0 * shape.sizes.iter().sum::<usize>() as f64
+    6.0 * shape.work() as f64 + 100.0 * shape.width() as f64
 }
 
 /// Nanoseconds an operation takes, roughly: for deciding whether a thread pays.
@@ -330,7 +329,7 @@ pub fn with_trainer<T: Real, R>(
     interrupt: Interrupt,
     body: impl FnOnce(&mut Trainer<T>) -> Result<R>,
 ) -> Result<R> {
-    let n_parameters = shape.n_parameters().unwrap_or(usize::MAX);
+    let n_parameters = shape.n_parameters();
     let batch = settings.batch_size.min(data.len());
     let groups = groups(batch, block_rows::<T>(shape, batch));
     let step = NANOSECONDS * work_per_row(shape) * batch as f64;
@@ -359,7 +358,7 @@ pub fn with_trainer<T: Real, R>(
     let totals = zeros(if batch > MOST_ROWS { n_parameters } else { 0 })?;
     let mixed = batch > MOST_ROWS && regularization.mixup_alpha > 0.0;
     let (order, partners) = (zeros(data.len())?, zeros(if mixed { batch } else { 0 })?);
-    let record = settings.record_gradient_norm.then(|| Squares::new(shape.sizes.len() - 1));
+    let record = settings.record_gradient_norm.then(|| Squares::new(shape.learned().count()));
     parallel::with_team(n, &|member| shared.work(member), |team| {
         let shared = &shared;
         let work_per_row = work_per_row(shape);

@@ -85,7 +85,7 @@ impl<T: Real> Kernel for Evaluate<'_, T> {
                 }
             };
         }
-        each!(exp exp_m1 ln ln_1p tanh sigmoid softplus erf)
+        each!(exp exp_m1 ln ln_1p tanh sigmoid softplus erf sin_2pi cos_2pi)
     }
 }
 

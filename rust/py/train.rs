@@ -5,13 +5,13 @@ use super::core;
 use crate::error::{Error, Result};
 use crate::mlp::activation::Activation;
 use crate::mlp::block::{Block, MOST_ROWS, NARROW, Way};
-use crate::mlp::data::{Data, Names, TRAINING, VALIDATION};
+use crate::mlp::data::{Data, Names, TRAINING, VALIDATION, check_categories};
 use crate::mlp::loss::Loss;
 use crate::mlp::optim::{Optimizer, Rule, State};
 use crate::mlp::regularization::Regularization;
 use crate::mlp::schedule::{Adaptation, Course, Schedule};
 use crate::mlp::train::{self, Interrupt, Memory, Plan, Selection, StopReason, Verdict, Worker};
-use crate::mlp::{self, Initializer, Output};
+use crate::mlp::{self, Column, Initializer, Kind, Layer, Output};
 use crate::random::Seed;
 use crate::simd::Real;
 use numpy::{Element, PyArray1, PyUntypedArray};
@@ -42,6 +42,28 @@ macro_rules! with_dtype {
     };
 }
 
+/// A layer as `layers.py` hands it over: kind, inputs, outputs, two sizes of its own, a number of its own, activation,
+/// learning-rate factor, weight-decay factor.
+type Described = (String, usize, usize, [usize; 2], f64, String, f64, f64);
+
+/// Column numbers and what becomes of them.
+type DescribedPart = (Vec<usize>, Option<Described>);
+
+fn layer(described: Described) -> PyResult<Layer> {
+    let (kind, inputs, outputs, [first, second], number, activation, rate_factor, decay_factor) = described;
+    let activation = named(&Activation::NAMES, "activation", &activation)?;
+    let kind = match kind.as_str() {
+        "dense" => Kind::Dense { ntk: first == 1 },
+        "scale" => Kind::Scale,
+        "activation" => Kind::Activation { parametric: first == 1 },
+        "periodic" => Kind::Periodic { frequencies: first, outputs: second, scale: number },
+        "category" => Kind::Category { levels: first },
+        "pass" => Kind::Pass,
+        _ => return Err(PyValueError::new_err(format!("layers: {kind:?} is none there is"))),
+    };
+    Ok(Layer { kind, inputs, outputs, activation, rate_factor, decay_factor, place: 0..0 })
+}
+
 /// The layers of a network.
 #[pyclass(frozen)]
 pub struct Shape(mlp::Shape, Mutex<Option<Block<f32>>>, Mutex<Option<Block<f64>>>);
@@ -49,14 +71,40 @@ pub struct Shape(mlp::Shape, Mutex<Option<Block<f32>>>, Mutex<Option<Block<f64>>
 #[pymethods]
 impl Shape {
     #[new]
-    fn new(sizes: Vec<usize>, activations: Vec<String>, output: &str) -> PyResult<Shape> {
-        let activations = activations.iter().map(|name| named(&Activation::NAMES, "activation", name));
-        let activations = activations.collect::<PyResult<Vec<_>>>()?;
+    #[pyo3(signature = (layers, columns, output))]
+    fn new(
+        layers: Vec<Described>,
+        columns: Option<(usize, Vec<DescribedPart>)>,
+        output: &str,
+    ) -> PyResult<Shape> {
         let output = named(&Output::NAMES, "output", output)?;
-        let shape = mlp::Shape { sizes, activations, output };
+        let mut all = Vec::with_capacity(layers.len() + 1);
+        if let Some((inputs, columns)) = columns {
+            let parts = columns
+                .into_iter()
+                .map(|(indices, described)| Ok(Column { indices, layer: described.map(layer).transpose()? }));
+            let columns = parts.collect::<PyResult<Vec<_>>>()?;
+            let outputs =
+                |part: &Column| part.layer.as_ref().map_or(part.indices.len(), |layer| layer.outputs);
+            let outputs = columns.iter().map(outputs).sum();
+            all.push(Layer {
+                kind: Kind::Columns(columns),
+                inputs,
+                outputs,
+                activation: Activation::Identity,
+                rate_factor: 1.0,
+                decay_factor: 0.0,
+                place: 0..0,
+            });
+        }
+        for described in layers {
+            all.push(layer(described)?);
+        }
         // At most as many numbers as memory can address, with room for what training keeps beside them.
-        match shape.n_parameters() {
-            Some(n) if n <= isize::MAX as usize / 64 => Ok(Shape(shape, Mutex::new(None), Mutex::new(None))),
+        match mlp::Shape::new(all, output) {
+            Some(shape) if shape.n_parameters() <= isize::MAX as usize / 64 => {
+                Ok(Shape(shape, Mutex::new(None), Mutex::new(None)))
+            }
             _ => Err(PyMemoryError::new_err("sizes: the network has more parameters than memory can hold")),
         }
     }
@@ -64,7 +112,7 @@ impl Shape {
     /// The length of the parameter vector.
     #[getter]
     fn n_parameters(&self) -> usize {
-        self.0.n_parameters().unwrap_or(0)
+        self.0.n_parameters()
     }
 
     /// Fills `vector` with a network's first parameters.
@@ -93,6 +141,7 @@ impl Shape {
             let long = rows.n_rows() * parameters.len() > 100_000;
             interruptible(vector.py(), long, |stop| {
                 rows.check::<T>("X", stop)?;
+                check_categories(&self.0, &rows, "X")?;
                 // A few rows, as a control loop asks for: in buffers that stay, unless another thread is in them.
                 if let (1..=NARROW, Ok(mut block)) = (rows.n_rows(), T::few(self).try_lock()) {
                     if block.is_none() {
@@ -191,7 +240,7 @@ impl Settings {
         l2: f64,
         gradient_clip: Option<f64>,
         record_gradient_norm: bool,
-        regularization: (Scheduled, f64, f64),
+        regularization: (Vec<Scheduled>, f64, f64),
         total_steps: u64,
         seed: Seed,
         n_threads: Option<usize>,
@@ -221,7 +270,8 @@ impl Settings {
         let (learning_rate, weight_decay) = (schedule(learning_rate)?, schedule(weight_decay)?);
         let optimizer = Optimizer { rule, learning_rate, weight_decay };
         let (dropout, label_smoothing, mixup_alpha) = regularization;
-        let regularization = Regularization { dropout: schedule(dropout)?, label_smoothing, mixup_alpha };
+        let dropout = dropout.into_iter().map(schedule).collect::<PyResult<Vec<_>>>()?;
+        let regularization = Regularization { dropout, label_smoothing, mixup_alpha };
         Ok(Settings(train::Settings {
             loss,
             optimizer,
@@ -293,7 +343,7 @@ impl TrainerState {
         vector: &Bound<'_, PyUntypedArray>,
     ) -> PyResult<TrainerState> {
         with_dtype!(vector, T => {
-            let state = settings.0.optimizer.init::<T>(shape.n_parameters())?;
+            let state = settings.0.optimizer.init::<T>(shape.0.n_parameters())?;
             Ok(TrainerState(Mutex::new(T::remember(Memory { state, epochs: 0 }))))
         })
     }

@@ -1,44 +1,10 @@
-//! The layers of a network, each with its way there above its way back.
-//!
-//! Matrices of samples are feature-major, `[feature][row]` with samples in lanes. The inputs of a layer are followed by
-//! one more row, of ones: a bias is the weight of an input that is always 1, so dW's product makes db too.
+//! The dense layer: its own parameters are the weights, (inputs, outputs), then the biases.
 
-use super::Dense;
-use super::activation::{Activate, Activation, Chain, Rectify, ThroughRelu, ThroughTanh};
+use super::Lines;
 use crate::error::Result;
 use crate::gemm::{Product, Store, Transpose, row_length};
-use crate::parallel::zeros;
-use crate::simd::{Real, Simd, Vector, WIDTH};
-use std::ops::{Deref, DerefMut};
-
-/// Numbers that begin at a cache line.
-pub struct Lines<T> {
-    buffer: Vec<T>,
-    first: usize,
-}
-
-impl<T: Real> Lines<T> {
-    /// `n` zeros.
-    pub fn new(n: usize) -> Result<Lines<T>> {
-        let buffer: Vec<T> = zeros(n + T::LANES)?;
-        let first = buffer.as_ptr().align_offset(WIDTH).min(T::LANES);
-        Ok(Lines { buffer, first })
-    }
-}
-
-impl<T: Real> Deref for Lines<T> {
-    type Target = [T];
-    fn deref(&self) -> &[T] {
-        &self.buffer[self.first..self.first + self.buffer.len() - T::LANES]
-    }
-}
-
-impl<T: Real> DerefMut for Lines<T> {
-    fn deref_mut(&mut self) -> &mut [T] {
-        let end = self.first + self.buffer.len() - T::LANES;
-        &mut self.buffer[self.first..end]
-    }
-}
+use crate::mlp::activation::{Activate, Activation, Chain, Rectify, ThroughRelu, ThroughTanh};
+use crate::simd::{Real, Simd, Vector};
 
 /// What a layer's way back needs besides its arguments.
 pub struct Scratch<T> {
@@ -50,7 +16,8 @@ pub struct Scratch<T> {
 
 /// A dense layer and the activation after it.
 pub struct DenseLayer {
-    place: Dense,
+    inputs: usize,
+    outputs: usize,
     /// The activation after it; identity after the last.
     pub activation: Activation,
     /// Which side of the weights dW has in its lanes.
@@ -72,28 +39,38 @@ fn whole<S: Simd, T: Real>(n: usize) -> usize {
 
 impl DenseLayer {
     /// A layer for blocks of up to `capacity` samples.
-    pub fn new<T: Real>(place: Dense, activation: Activation, capacity: usize) -> DenseLayer {
+    pub fn new<T: Real>(
+        inputs: usize,
+        outputs: usize,
+        activation: Activation,
+        capacity: usize,
+    ) -> DenseLayer {
         // Vector operations a sample: the product's, and about five a vector for turning the side in lanes. Turning
         // dWᵀ back pays for more than a vector of samples only.
         let cost = |lanes: usize, rows: usize| lanes.div_ceil(T::LANES) * (rows + 5);
-        let (inputs, outputs) = (place.inputs + 1, place.outputs);
-        let turn_inputs = capacity > T::LANES && cost(inputs, outputs) < cost(outputs, inputs);
-        DenseLayer { place, activation, lanes: if turn_inputs { Side::Inputs } else { Side::Outputs } }
+        let turn_inputs = capacity > T::LANES && cost(inputs + 1, outputs) < cost(outputs, inputs + 1);
+        DenseLayer {
+            inputs,
+            outputs,
+            activation,
+            lanes: if turn_inputs { Side::Inputs } else { Side::Outputs },
+        }
     }
 
     /// Numbers in.
     pub fn inputs(&self) -> usize {
-        self.place.inputs
+        self.inputs
     }
 
     /// Numbers out.
     pub fn outputs(&self) -> usize {
-        self.place.outputs
+        self.outputs
     }
 
-    /// Scratch for blocks of up to `capacity` samples.
+    /// Scratch for blocks of up to `capacity` samples; none for 0, where there is no way back.
     pub fn scratch<T: Real>(&self, capacity: usize) -> Result<Scratch<T>> {
         match self.lanes {
+            _ if capacity == 0 => Ok(Scratch { turned: Lines::new(0)?, transposed: Lines::new(0)? }),
             Side::Outputs => Ok(Scratch {
                 turned: Lines::new(capacity * row_length::<T>(self.outputs()))?,
                 transposed: Lines::new(0)?,
@@ -118,17 +95,18 @@ impl DenseLayer {
         row: usize,
         n: usize,
     ) {
+        let (weights, biases) = parameters.split_at(self.inputs() * self.outputs());
         macro_rules! product {
             ($end:expr) => {
                 S::call(Product {
                     c: &mut *out,
                     c_row: row,
-                    a: &parameters[self.place.weights.clone()],
+                    a: weights,
                     a_row: 1,
                     a_col: self.outputs(),
                     b: x,
                     b_row: row,
-                    start: Some(&parameters[self.place.biases.clone()]),
+                    start: Some(biases),
                     m: self.outputs(),
                     n: whole::<S, T>(n),
                     k: self.inputs(),
@@ -147,7 +125,7 @@ impl DenseLayer {
         }
     }
 
-    /// The gradient in weights and biases from `delta` (outputs, row), the derivative in Wᵀx + b.
+    /// The gradient in weights and biases, in the layout of its parameters, from `delta` (outputs, row), the derivative in Wᵀx + b.
     #[inline(always)]
     #[allow(clippy::too_many_arguments, reason = "outputs, inputs, scratch, sizes")]
     pub fn backward<S: Simd, T: Real>(
@@ -159,7 +137,6 @@ impl DenseLayer {
         row: usize,
         n: usize,
     ) {
-        let gradient = &mut gradient[self.place.weights.start..self.place.biases.end];
         let (inputs, outputs) = (self.inputs() + 1, self.outputs());
         let (turned, transposed) = (&mut scratch.turned[..], &mut scratch.transposed[..]);
         match self.lanes {
@@ -230,12 +207,13 @@ impl DenseLayer {
         row: usize,
         n: usize,
     ) {
+        let weights = &parameters[..self.inputs() * self.outputs()];
         macro_rules! product {
             ($end:expr) => {
                 S::call(Product {
                     c: &mut *x,
                     c_row: row,
-                    a: &parameters[self.place.weights.clone()],
+                    a: weights,
                     a_row: self.outputs(),
                     a_col: 1,
                     b: delta,
