@@ -1,6 +1,7 @@
 """Networks of layers that are spelled out: against NumPy, against differences, the same bits everywhere."""
 
 import copy
+import hashlib
 import pickle
 
 import numpy as np
@@ -257,6 +258,24 @@ def test_the_same_bits_at_every_level_with_any_number_of_threads(name, dtype):
             trainer.step(X[:3], y[:3])
             seen.add(b"".join([net._vector.tobytes(), net.predict_proba(X[:300]).tobytes()]))
     assert len(seen) == 1
+
+
+def test_bits_are_pinned():
+    """After a change of bits that is meant, this test names the new digest."""
+    X = (np.arange(3500).reshape(700, 5) * 7919 % 1009) / 256 - 2
+    X[:, 1] = np.arange(700) % 5
+    digest = hashlib.sha256()
+    for dtype in ("float32", "float64"):
+        for name in NETWORKS:
+            net = ermin.MLP(
+                layers=[*NETWORKS[name], ermin.Dropout(0.1)], output="softmax", dtype=dtype, rng=1
+            )
+            rows = X[:, 1:2] if name == "category" else X
+            ermin.fit(
+                net, rows, np.arange(700) % 2, batch_size=300, epochs=2, optimizer=ermin.AdamW(0.01), rng=2
+            )
+            digest.update(net._vector.tobytes())
+    assert digest.hexdigest() == "8cb83385c41b684843c87897daa7d986ddfbe3c3ebd5b021de170d7f96aaf59c"
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -16,7 +16,6 @@ use crate::gemm::{Transpose, row_length};
 use crate::parallel::zeros;
 use crate::rows::Rows;
 use crate::simd::{Kernel, Real, Simd, dispatch};
-use std::ops::Range;
 
 /// The most rows a block has. A batch of more is computed in blocks whose gradients are added in order in `f64`.
 pub const MOST_ROWS: usize = 256;
@@ -38,9 +37,7 @@ pub const NARROW: usize = 4;
 
 /// Buffers for one block.
 pub struct Block<T> {
-    layers: Vec<Piece<T>>,
-    /// The activation after each layer and the place of its parameters.
-    places: Vec<(Activation, Range<usize>)>,
+    layers: Vec<Placed<T>>,
     n_outputs: usize,
     output: Output,
     /// Distance of the features' rows.
@@ -54,6 +51,14 @@ pub struct Block<T> {
     targets: Vec<T>,
     losses: Vec<T>,
     scale: Vec<T>,
+}
+
+/// A layer, the activation that ends it, and where its parameters begin and end.
+struct Placed<T> {
+    piece: Piece<T>,
+    activation: Activation,
+    start: usize,
+    end: usize,
 }
 
 /// What a block's buffers are for.
@@ -101,14 +106,13 @@ impl<T: Real> Block<T> {
             Lines::new(if training && stored { layer.outputs * row } else { 0 })
         };
         let slopes = shape.layers.iter().enumerate().map(stored).collect::<Result<_>>()?;
-        let after = |(piece, layer): (&Piece<T>, &Layer)| {
+        let placed = |(piece, layer): (Piece<T>, &Layer)| {
             let activation = if piece.is_dense() { layer.activation } else { Activation::Identity };
-            (activation, layer.place.clone())
+            Placed { piece, activation, start: layer.place.start, end: layer.place.end }
         };
-        let places = layers.iter().zip(&shape.layers).map(after).collect();
+        let layers = layers.into_iter().zip(&shape.layers).map(placed).collect();
         Ok(Block {
             layers,
-            places,
             n_outputs: shape.n_outputs(),
             output: shape.output,
             row,
@@ -139,10 +143,10 @@ impl<T: Real> Block<T> {
         if let Some(regularizer) = &mut regularizer {
             regularizer.inputs(x, &mut self.values[0], row);
         }
-        for (l, piece) in self.layers.iter_mut().enumerate() {
+        for (l, Placed { piece, start, end, .. }) in self.layers.iter_mut().enumerate() {
             let (inputs, outputs) = self.values.split_at_mut(l + 1);
             let (x, out, slope) = (&inputs[l][..], &mut outputs[0][..], &mut self.slopes[l][..]);
-            let parameters = &parameters[self.places[l].1.clone()];
+            let parameters = &parameters[*start..*end];
             match piece {
                 Piece::Dense(layer, _) => layer.forward::<S, T>(out, slope, x, parameters, row, n),
                 _ => S::call_apart(Forward { piece, out, slope, x, parameters, row, n }),
@@ -339,23 +343,23 @@ impl<T: Real> Kernel for Gradient<'_, T> {
         let Gradient { block, task, gradient, regularizer } = self;
         let total = block.losses::<S>(&task, None, regularizer);
         let (row, n) = (block.row, task.numbers.len());
-        let Block { layers, places, values, slopes, .. } = block;
+        let Block { layers, values, slopes, .. } = block;
         let last = layers.len() - 1;
         if !slopes[last].is_empty() {
             let slope = &slopes[last][..];
             S::call(Chain { dx: &mut values[last + 1][..slope.len()], slope, row, n });
         }
-        for (l, piece) in layers.iter_mut().enumerate().rev() {
-            let (inputs, outputs) = values.split_at_mut(l + 1);
-            let (x, delta) = (&mut inputs[l][..], &outputs[0][..]);
-            let place = &places[l].1;
-            let (gradient, parameters) = (&mut gradient[place.clone()], &task.parameters[place.clone()]);
+        for l in (0..layers.len()).rev() {
             let to_inputs = l > 0;
             let (before, slope) = if to_inputs {
-                (places[l - 1].0, &slopes[l - 1][..])
+                (layers[l - 1].activation, &slopes[l - 1][..])
             } else {
                 (Activation::Identity, &[][..])
             };
+            let Placed { piece, start, end, .. } = &mut layers[l];
+            let (inputs, outputs) = values.split_at_mut(l + 1);
+            let (x, delta) = (&mut inputs[l][..], &outputs[0][..]);
+            let (gradient, parameters) = (&mut gradient[*start..*end], &task.parameters[*start..*end]);
             match piece {
                 Piece::Dense(layer, scratch) => {
                     layer.backward::<S, T>(gradient, delta, x, scratch, row, n);
