@@ -136,5 +136,4 @@ def bench_predict_proba(benchmark, compare, n, peer):
         shortest = min(shortest, (time.perf_counter() - start) / times)
 
     benchmark.pedantic(lambda: [run() for _ in range(times)], setup=in_turn, rounds=40, iterations=1)
-    seconds = benchmark.stats.stats.min / times
-    compare(f"predict_proba, {n:,} rows of 14-64-32-2", peer, seconds, shortest, n * FLOP)
+    compare(f"predict_proba, {n:,} rows of 14-64-32-2", peer, benchmark, times, shortest, n * FLOP)

@@ -128,7 +128,8 @@ def bench_training(benchmark, compare, task, peer):
     compare(
         f"training, a step of {task.name}",
         peer,
-        benchmark.stats.stats.min / (steps * epochs),
+        benchmark,
+        steps * epochs,
         shortest / task.steps,
         task.flop,
     )
@@ -189,7 +190,5 @@ def bench_an_odd_shape(benchmark, compare):
         shortest = min(shortest, time.perf_counter() - start)
 
     benchmark.pedantic(odd, setup=in_turn, rounds=60)
-    seconds, ours = benchmark.stats.stats.min / odd_flop, shortest / plain_flop
-    compare(
-        "a million operations of a plain network, and of an odd one", "odd", 1e6 * seconds, 1e6 * ours, 1e6
-    )
+    group = "a million operations of a plain network, and of an odd one"
+    compare(group, "odd", benchmark, odd_flop / 1e6, 1e6 * shortest / plain_flop, 1e6)

@@ -36,10 +36,15 @@ def bandwidth():
 
 @pytest.fixture
 def compare(fma_peak, bandwidth):
-    """compare(group, name, seconds, ours, flop): a row for the table at the end; `ours` was timed in turn with it."""
+    """compare(group, name, benchmark, times, ours, flop): a row for the table at the end.
 
-    def note(group, name, seconds, ours, flop):
-        ROWS.append((group, name, seconds, ours, flop, fma_peak, bandwidth))
+    What the benchmark timed is `times` of what is compared; `ours` was timed in turn with it.
+    """
+
+    def note(group, name, benchmark, times, ours, flop):
+        if benchmark.stats is not None:  # nothing is timed under --benchmark-disable
+            seconds = benchmark.stats.stats.min / times
+            ROWS.append((group, name, seconds, ours, flop, fma_peak, bandwidth))
 
     return note
 
