@@ -15,16 +15,6 @@ from hypothesis.extra import numpy as hnp
 
 import ermin
 import reference
-from ermin import _core
-
-
-@pytest.fixture(params=_core.simd_levels())
-def level(request):
-    before = _core.simd_level()
-    _core.set_simd_level(request.param)
-    yield request.param
-    _core.set_simd_level(before)
-
 
 # ------------------------------------------------------------------------------------------------------------ draws
 

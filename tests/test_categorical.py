@@ -16,14 +16,6 @@ import ermin
 from ermin import _core
 
 
-@pytest.fixture(params=_core.simd_levels())
-def level(request):
-    before = _core.simd_level()
-    _core.set_simd_level(request.param)
-    yield request.param
-    _core.set_simd_level(before)
-
-
 def dirichlet(*shape, seed=0):
     return np.random.default_rng(seed).dirichlet(np.ones(shape[-1]), shape[:-1])
 

@@ -19,14 +19,6 @@ LENGTHS = [1, 2, 3, 7, 10, 15, 16, 17, 63, 64, 65, 200, 1023, 1024, 1025, 3000, 
 FUNCTIONS = ["entropy", "cross_entropy", "kl_divergence"]
 
 
-@pytest.fixture(params=_core.simd_levels())
-def level(request):
-    before = _core.simd_level()
-    _core.set_simd_level(request.param)
-    yield request.param
-    _core.set_simd_level(before)
-
-
 def at_every_level(compute):
     """The result, after showing that it has the same bits at every level."""
     before = _core.simd_level()

@@ -7,7 +7,6 @@ import pytest
 
 import ermin
 import reference
-from ermin import _core
 
 OUTPUTS = [
     ("softmax", "kl"),
@@ -33,14 +32,6 @@ OPTIMIZERS = [
     ),
     (ermin.AdamW(0.02, weight_decay=0.3), reference.Adam, {"weight_decay": 0.3}),
 ]
-
-
-@pytest.fixture(params=_core.simd_levels())
-def level(request):
-    before = _core.simd_level()
-    _core.set_simd_level(request.param)
-    yield request.param
-    _core.set_simd_level(before)
 
 
 def twin(net):

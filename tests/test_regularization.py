@@ -9,17 +9,8 @@ import pytest
 
 import ermin
 import reference
-from ermin import _core
 
 BOTH = pytest.mark.parametrize("dtype", ["float32", "float64"])
-
-
-@pytest.fixture(params=_core.simd_levels())
-def level(request):
-    before = _core.simd_level()
-    _core.set_simd_level(request.param)
-    yield request.param
-    _core.set_simd_level(before)
 
 
 def vector(net):
