@@ -555,6 +555,15 @@ def test_a_row_of_weight_zero_does_not_count():
     assert ermin.empirical_risk([0, 0], model, sample_weight=[1, 0]) == pytest.approx(math.log(2))
 
 
+@pytest.mark.parametrize("n", [1, 63, 300, 20_000])
+def test_equal_weights_are_no_weights(n):
+    model = table((n, 4))
+    classes = np.random.default_rng(0).integers(0, 4, n)
+    risk = ermin.empirical_risk(classes, model)
+    for weight in (1.0, 4.0):
+        assert ermin.empirical_risk(classes, model, sample_weight=np.full(n, weight)) == risk
+
+
 # ---------------------------------------------------------------------------------------------------- bad input
 
 GOOD = [0.5, 0.5]

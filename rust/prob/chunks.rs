@@ -402,19 +402,24 @@ impl<T: Format> State<T> {
                     }
                 }
             },
-            _ => match piece.weights {
-                Some(weights) => {
-                    for (weight, value) in weights[rows.clone()].iter().zip(values) {
-                        self.partial.weigh(*value, *weight);
+            _ => {
+                let (mut terms, mut weight) = (Running::default(), Sum::default());
+                if let Some(weights) = piece.weights {
+                    let weights = &weights[rows.clone()];
+                    for (value, weight) in values.iter_mut().zip(weights) {
+                        // What it is does not matter where the weight is 0.
+                        *value = if *weight == 0.0 { 0.0 } else { *value * weight };
                     }
-                }
-                None => {
                     let mut lanes = Running::default();
-                    lanes.add(values);
-                    self.partial.terms.merge(lanes.fold());
-                    self.partial.weight.add(values.len() as f64);
+                    lanes.add(weights);
+                    weight = lanes.fold();
+                } else {
+                    weight.add(values.len() as f64);
                 }
-            },
+                terms.add(values);
+                self.partial.terms.merge(terms.fold());
+                self.partial.weight.merge(weight);
+            }
         }
         Ok(())
     }
