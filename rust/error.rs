@@ -19,6 +19,17 @@ pub enum Error {
         /// What it must be, as the end of a sentence: "must …".
         need: &'static str,
     },
+    /// `argument[row, column]` is not the number of a category.
+    Category {
+        /// The parameter's public name.
+        argument: &'static str,
+        /// Where it stands.
+        index: [usize; 2],
+        /// The value found.
+        value: f64,
+        /// How many categories there are.
+        levels: usize,
+    },
     /// A row of probabilities whose sum is not one.
     RowSum {
         /// The parameter's public name.
@@ -69,6 +80,12 @@ impl fmt::Display for Error {
                 }
                 write!(f, " is {value}, but must {need}")
             }
+            Error::Category { argument, index: [row, column], value, levels } => write!(
+                f,
+                "{argument}[{row}, {column}] is {value}, but must be the number of a category, a whole number \
+                 from 0 to {}",
+                levels - 1
+            ),
             Error::RowSum { argument, row, sum } => {
                 write!(f, "{argument}: row {row} sums to {sum}, but must sum to 1")
             }

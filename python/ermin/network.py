@@ -41,12 +41,17 @@ class MLP:
     output : {"identity", "softmax", "sigmoid", "exp"}, default "identity"
         What makes predictions of the last layer's sums, the logits: nothing, a distribution over classes, a
         probability each, or a positive number each.
-    initializer : {"auto", "he", "glorot", "lecun", "ntk", "zeros"}, default "auto"
+    initializer : {"auto", "he", "glorot", "lecun", "ntk", "data", "zeros"}, default "auto"
         How the weights of dense layers begin; biases begin at 0. He et al. 2015 (normal, variance 2/inputs), Glorot
         and Bengio 2010 (uniform, ±√(6/(inputs + outputs))), LeCun et al. 1998 (normal, variance 1/inputs). "auto" takes
         he before relu, leaky_relu, elu, gelu, silu and mish, lecun before selu, and glorot otherwise. "ntk" is lecun
         with biases that begin normal with deviation 0.1 (Jacot et al. 2018). In a dense layer of the parametrization
-        "ntk", whose sums are divided by √inputs, all weights begin √inputs times as large.
+        "ntk", whose sums are divided by √inputs, all weights begin √inputs times as large. "data" is lecun until the
+        network first learns (`fit`, `Trainer`): then up to 1024 of the rows, drawn by the run's `rng`, go through it
+        layer by layer; each output's weights are divided by the standard deviation of its sums, so that all have
+        deviation 1 (Mishkin and Matas 2016), and before an activation its bias puts a random mixture of five rows'
+        sums at 0, so that the activation bends among the data (Steinwart 2019). Layers
+        inside of `Columns`, and parameters that are assigned before, stay as they are.
     dropout : float or schedule, default 0
         From 0 up to, not including, 1: the probability with which, during training, each number that leaves a hidden
         layer is set to 0; the others are divided by 1 − p (Srivastava et al. 2014). Rounded to a multiple of 2⁻¹⁶. A
@@ -116,7 +121,7 @@ class MLP:
             raise TypeError("MLP needs sizes or layers, but got neither")
         vector = np.empty(self._shape.n_parameters, dtype=self.dtype)
         self._shape.initialize(initializer, _arrays.seed(rng), vector)
-        self._set_vector(vector)
+        self._set_vector(vector, awaits_rows=initializer == "data")
 
     def _describe(
         self,
@@ -189,10 +194,21 @@ class MLP:
 
     # ------------------------------------------------------------------------------------------------- parameters
 
-    def _set_vector(self, vector: NDArray[Any]) -> None:
-        """Replace all parameters at once: readers see the old ones or the new ones."""
+    def _set_vector(self, vector: NDArray[Any], *, awaits_rows: bool = False) -> None:
+        """Replace all parameters at once: readers see the old ones or the new ones.
+
+        `awaits_rows` says that they are to be set by the first rows there are to learn from.
+        """
         vector.flags.writeable = False
         self._vector = vector
+        self._awaits_rows = awaits_rows
+
+    def _first_vector(self, settings: _core.Settings, table: Table) -> NDArray[Any]:
+        """A copy of the parameters for a run to begin with."""
+        vector = self._vector.copy()
+        if self._awaits_rows:
+            self._shape.fit_to_rows(settings, vector, table)
+        return vector
 
     def _split(self, vector: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]:
         """Views of a flat vector as the weights and biases of dense layers."""
@@ -450,7 +466,9 @@ class MLP:
         files.save(path, "network", *self._to_file())
 
     def _to_file(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        form = {"output": self.output, "dtype": self.dtype.name}
+        form: dict[str, Any] = {"output": self.output, "dtype": self.dtype.name}
+        if self._awaits_rows:
+            form["awaits_rows"] = True
         if not self._from_sizes:
             return {"layers": [pieces.to_plain(layer) for layer in self.layers], **form}, self.parameters
         description = {
@@ -484,15 +502,16 @@ class MLP:
             if tensor is None or tensor.shape != place.shape or tensor.dtype != net.dtype:
                 raise ValueError(f"the file's {name} does not fit the network it describes")
             place[...] = tensor
-        net._set_vector(vector)
+        net._set_vector(vector, awaits_rows=description.get("awaits_rows") is True)
         return net
 
     def __getstate__(self) -> dict[str, Any]:
         return {"description": self._to_file()[0], "vector": self._vector}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._describe_as(state["description"])
-        self._set_vector(state["vector"].copy())
+        description = state["description"]
+        self._describe_as(description)
+        self._set_vector(state["vector"].copy(), awaits_rows=description.get("awaits_rows") is True)
 
     def __repr__(self) -> str:
         if not self._from_sizes:

@@ -307,7 +307,8 @@ def fit(
     )
     plan = (epochs, patience, float(min_delta), criterion, bool(restore_best))
 
-    before, vector = net._vector, net._vector.copy()
+    before, awaited_rows = net._vector, net._awaits_rows
+    vector = net._first_vector(settings, table)
     bar = _ProgressBar(epochs) if progress and not callable(progress) else None
     listeners = tuple(callbacks)
     if bar:
@@ -320,7 +321,7 @@ def fit(
             net._shape, settings, vector, table, held_back, plan, observe
         )
     except BaseException:
-        net._set_vector(before)
+        net._set_vector(before, awaits_rows=awaited_rows)
         raise
     finally:
         if bar:
@@ -611,8 +612,8 @@ class Trainer:
 
     def _advance(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, *, epoch: bool) -> float:
         table = self.net._table(X, y, sample_weight, self._loss[0], ("X", "y", "sample_weight"))
-        vector = self.net._vector.copy()
         settings = self._native(len(table[0]))
+        vector = self.net._first_vector(settings, table)
         value, _ = self._state.advance(self.net._shape, settings, vector, table, epoch, True)
         self.net._set_vector(vector)
         return value

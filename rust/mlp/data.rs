@@ -142,19 +142,16 @@ pub fn check_categories(shape: &Shape, x: &Rows, argument: &'static str) -> Resu
     if categories.is_empty() {
         return Ok(());
     }
-    for i in 0..x.n_rows() {
+    for row in 0..x.n_rows() {
         let mut wrong = None;
-        x.each(i, |j, value| {
-            let known = |(column, levels): &(usize, usize)| {
-                *column != j || value >= 0.0 && value < *levels as f64 && value.fract() == 0.0
-            };
-            if wrong.is_none() && !categories.iter().all(known) {
-                wrong = Some((j, value));
+        x.each(row, |j, value| {
+            let known = |levels: usize| value >= 0.0 && value < levels as f64 && value.fract() == 0.0;
+            if let Some((_, levels)) = categories.iter().find(|(column, n)| *column == j && !known(*n)) {
+                wrong = wrong.or(Some((j, value, *levels)));
             }
         });
-        if let Some((j, value)) = wrong {
-            let need = "be the number of a category, a whole number from 0 to n_levels − 1";
-            return Err(Error::Value { argument, index: vec![i, j], value, need });
+        if let Some((column, value, levels)) = wrong {
+            return Err(Error::Category { argument, index: [row, column], value, levels });
         }
     }
     Ok(())

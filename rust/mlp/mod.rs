@@ -7,6 +7,7 @@ pub mod activation;
 pub mod block;
 pub mod data;
 pub mod dropout;
+pub mod initializer;
 pub mod layers;
 pub mod loss;
 pub mod mixup;
@@ -16,9 +17,6 @@ pub mod regularization;
 pub mod schedule;
 pub mod train;
 
-use crate::math::scalar::normal_quantile;
-use crate::random::{Purpose, Seed, Stream};
-use crate::simd::Real;
 use activation::Activation;
 use std::ops::Range;
 
@@ -277,128 +275,4 @@ impl Shape {
     pub fn learned(&self) -> impl Iterator<Item = &Layer> {
         self.layers.iter().filter(|layer| !layer.place.is_empty())
     }
-}
-
-/// How the weights begin; biases begin at 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Initializer {
-    /// `He` before the relu family, `Glorot` before tanh, sigmoid, softplus and identity, `Lecun` before selu.
-    Auto,
-    /// Normal with variance 2/inputs (He et al. 2015, "Delving deep into rectifiers", equation 10).
-    He,
-    /// Uniform on ±√(6/(inputs + outputs)) (Glorot and Bengio 2010, "Understanding the difficulty of training deep
-    /// feedforward neural networks", equation 16).
-    Glorot,
-    /// Normal with variance 1/inputs (LeCun et al. 1998, "Efficient BackProp", section 4.6).
-    Lecun,
-    /// Normal with variance 1/inputs, or 1 where the layer divides by √inputs; biases normal with deviation 0.1
-    /// (Jacot et al. 2018, "Neural tangent kernel", section 2 and the β of section 6).
-    Ntk,
-    /// All zero.
-    Zeros,
-}
-
-impl Initializer {
-    /// Every initialiser by its public name.
-    pub const NAMES: [(&'static str, Initializer); 6] = [
-        ("auto", Initializer::Auto),
-        ("he", Initializer::He),
-        ("glorot", Initializer::Glorot),
-        ("lecun", Initializer::Lecun),
-        ("ntk", Initializer::Ntk),
-        ("zeros", Initializer::Zeros),
-    ];
-
-    fn before(self, activation: Activation) -> Initializer {
-        use Activation::*;
-        match (self, activation) {
-            (Initializer::Auto, Identity | Tanh | Sigmoid | Softplus) => Initializer::Glorot,
-            (Initializer::Auto, Selu) => Initializer::Lecun,
-            (Initializer::Auto, Relu | LeakyRelu | Elu | Gelu | Silu | Mish) => Initializer::He,
-            (chosen, _) => chosen,
-        }
-    }
-
-    /// Fills a network's parameters. Drawn in `f64`, whatever the type, from streams of the layer's own.
-    pub fn fill<T: Real>(self, shape: &Shape, seed: Seed, parameters: &mut [T]) {
-        for (l, layer) in shape.layers.iter().enumerate() {
-            let next = shape.layers.get(l + 1).filter(|next| matches!(next.kind, Kind::Activation { .. }));
-            let activation = match (layer.activation, next) {
-                (Activation::Identity, Some(next)) => next.activation,
-                (own, _) => own,
-            };
-            self.fill_layer(layer, activation, seed, l as u64, parameters);
-        }
-    }
-
-    /// Fills a layer's parameters from the streams of `index`.
-    fn fill_layer<T: Real>(
-        self,
-        layer: &Layer,
-        activation: Activation,
-        seed: Seed,
-        index: u64,
-        parameters: &mut [T],
-    ) {
-        // Streams of a layer's further arrays, and of the layers of columns, have numbers beyond those of layers.
-        let second = index + (1 << 40);
-        let stream = |index: u64| Stream::new(seed, Purpose::Initial, 0, index);
-        let own = &mut parameters[layer.place.clone()];
-        let (inputs, outputs) = (layer.inputs as f64, layer.outputs as f64);
-        match &layer.kind {
-            Kind::Dense { ntk } => {
-                let (weights, biases) = own.split_at_mut(layer.inputs * layer.outputs);
-                let unit = if *ntk { inputs.sqrt() } else { 1.0 };
-                biases.fill(T::ZERO);
-                match self.before(activation) {
-                    Initializer::Zeros => weights.fill(T::ZERO),
-                    Initializer::Glorot => {
-                        let bound = unit * (6.0 / (inputs + outputs)).sqrt();
-                        draw(&stream(index), weights, |u| (u * 2.0 - 1.0) * bound);
-                    }
-                    Initializer::He | Initializer::Auto => {
-                        normal(&stream(index), unit * (2.0 / inputs).sqrt(), weights);
-                    }
-                    Initializer::Lecun => normal(&stream(index), unit * (1.0 / inputs).sqrt(), weights),
-                    Initializer::Ntk => {
-                        normal(&stream(index), unit * (1.0 / inputs).sqrt(), weights);
-                        normal(&stream(second), 0.1, biases);
-                    }
-                }
-            }
-            Kind::Scale | Kind::Activation { .. } | Kind::Pass => own.fill(T::ONE),
-            Kind::Periodic { frequencies, outputs, scale } => {
-                let (c, maps) = own.split_at_mut(layer.inputs * frequencies);
-                normal(&stream(index), *scale, c);
-                // sin² + cos² is 1, so this gives each output of the map the variance 1.
-                normal(&stream(second), (1.0 / *frequencies as f64).sqrt(), maps);
-                let weights = 2 * frequencies * outputs;
-                maps.chunks_mut(weights + outputs).for_each(|map| map[weights..].fill(T::ZERO));
-            }
-            Kind::Category { .. } => normal(&stream(index), (1.0 / outputs).sqrt(), own),
-            Kind::Columns(columns) => {
-                for (i, column) in columns.iter().enumerate() {
-                    if let Some(layer) = &column.layer {
-                        let index = (1 << 41) + i as u64;
-                        self.fill_layer(layer, layer.activation, seed, index, parameters);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Fills `to` with a function of the stream's uniform numbers.
-fn draw<T: Real>(stream: &Stream, to: &mut [T], f: impl Fn(f64) -> f64) {
-    let mut drawn = vec![0.0; to.len().min(512)];
-    for (i, chunk) in to.chunks_mut(512).enumerate() {
-        let drawn = &mut drawn[..chunk.len()];
-        stream.open_uniform(512 * i as u64, drawn);
-        chunk.iter_mut().zip(drawn).for_each(|(to, u)| *to = T::of(f(*u)));
-    }
-}
-
-/// Fills `to` with normal numbers of mean 0.
-fn normal<T: Real>(stream: &Stream, deviation: f64, to: &mut [T]) {
-    draw(stream, to, |u| normal_quantile(u) * deviation);
 }

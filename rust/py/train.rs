@@ -6,12 +6,13 @@ use crate::error::{Error, Result};
 use crate::mlp::activation::Activation;
 use crate::mlp::block::{Block, MOST_ROWS, NARROW, Way};
 use crate::mlp::data::{Data, Names, TRAINING, VALIDATION, check_categories};
+use crate::mlp::initializer::{Initializer, fit_to_rows};
 use crate::mlp::loss::Loss;
 use crate::mlp::optim::{Optimizer, Rule, State};
 use crate::mlp::regularization::Regularization;
 use crate::mlp::schedule::{Adaptation, Course, Schedule};
 use crate::mlp::train::{self, Interrupt, Memory, Plan, Selection, StopReason, Verdict, Worker};
-use crate::mlp::{self, Column, Initializer, Kind, Layer, Output};
+use crate::mlp::{self, Column, Kind, Layer, Output};
 use crate::random::Seed;
 use crate::simd::Real;
 use numpy::{Element, PyArray1, PyUntypedArray};
@@ -123,6 +124,24 @@ impl Shape {
             core(vector.py(), parameters.len() > 1000, || initializer.fill(&self.0, seed, parameters));
         });
         Ok(())
+    }
+
+    /// Sets the parameters of dense layers in `vector` by the rows of `table`, which are judged first.
+    fn fit_to_rows(
+        &self,
+        settings: &Settings,
+        vector: &Bound<'_, PyUntypedArray>,
+        table: Table<'_>,
+    ) -> PyResult<()> {
+        let settings = &settings.0;
+        with_dtype!(vector, T => {
+            let (parameters, data) = (view_mut::<T>(vector)?, table.data(&self.0, settings.loss)?);
+            interruptible(vector.py(), true, |stop| {
+                data.check::<T>(&self.0, settings.loss, TRAINING, stop)?;
+                data.check_weight(TRAINING)?;
+                fit_to_rows(&self.0, settings.seed, parameters, &data, stop)
+            })
+        })
     }
 
     /// Fills `out` with predictions for the rows of `x`, or with their logits.
