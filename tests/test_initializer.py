@@ -40,12 +40,12 @@ def test_all_sums_have_deviation_one_and_relus_bend_among_the_rows(dtype, level)
     before = net.weights
     assert not any(b.any() for b in net.biases)
     begun(net, X, y)
-    for l, z in enumerate(sums(net, X)):
+    for layer, z in enumerate(sums(net, X)):
         np.testing.assert_allclose(z.std(axis=0), 1, rtol=1e-3 if dtype == "float32" else 1e-10)
-        if l < 2:
+        if layer < 2:
             assert (z.min(axis=0) < 0).all()
             assert (z.max(axis=0) > 0).all()
-        ratio = net.weights[l] / before[l]
+        ratio = net.weights[layer] / before[layer]
         assert (ratio > 0).all()
         np.testing.assert_allclose(ratio, ratio[:1].repeat(len(ratio), 0), rtol=1e-5)
     # The last sums pass no activation: nothing bends.
