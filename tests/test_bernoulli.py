@@ -326,6 +326,36 @@ def test_intervals_are_the_literatures(method):
         assert (low, high) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("method", ["wilson", "clopper-pearson", "jeffreys", "wald"])
+def test_intervals_of_any_level_and_weight_hold_their_value(method):
+    for level in (1e-3, 0.5, 1 - 1e-9, 1 - 2**-53):
+        for weight in (1e-300, 1e-20, 1e-5, 1e-3, 1.0, 1e9):
+            estimate = ermin.Bernoulli.fit([1, 0, 0], sample_weight=[weight, weight, 1])
+            low, high = estimate.interval(level, method)
+            assert 0 <= low <= high <= 1
+            if level >= 0.5 and method != "jeffreys":  # a quantile of the posterior may lie on one side
+                assert low <= estimate.value <= high
+    # A weight as small as that leaves nothing to be told of.
+    assert ermin.Bernoulli.fit([1, 0], sample_weight=[1e-5, 1]).interval(0.95, "clopper-pearson")[0] == 0
+
+
+def test_wilsons_bounds_keep_their_digits():
+    for heads, n in [(1e-9, 1.0), (1e-20, 3.0), (2.0, 1e12)]:
+        estimate = ermin.Bernoulli.fit([1, 0], sample_weight=[heads, n - heads])
+        low, high = estimate.interval(0.95)
+        with mpmath.workdps(60):
+            z, p, n = mpmath.mpf("1.959963984540054235524594"), mpmath.mpf(estimate.value), mpmath.mpf(n)
+            root = z * mpmath.sqrt(n * p * (1 - p) + z * z / 4)
+            middle = n * p + z * z / 2
+            assert low == pytest.approx(float((middle - root) / (n + z * z)), rel=1e-13)
+            assert high == pytest.approx(float((middle + root) / (n + z * z)), rel=1e-13)
+
+
+def test_a_single_toss_may_have_a_weight():
+    estimate = ermin.Bernoulli.fit(1, sample_weight=3.0)
+    assert (estimate.value, estimate.n, estimate.log_likelihood) == (1.0, 3.0, 0.0)
+
+
 def test_an_interval_holds_the_truth_as_often_as_it_says():
     low, high = ermin.Bernoulli.fit(ermin.Bernoulli(0.2).sample((5000, 200), rng=3), axis=1).interval(0.95)
     share = ((low <= 0.2) & (high >= 0.2)).mean()
@@ -413,11 +443,33 @@ def test_an_interval_holds_the_truth_as_often_as_it_says():
         (lambda: ermin.Bernoulli.fit([1], prior=3), TypeError, "prior is 3"),
         (lambda: ermin.Bernoulli.fit([1]).interval(1.0), ValueError, "level is 1.0"),
         (lambda: ermin.Bernoulli.fit([1]).interval(method="exact"), ValueError, "method is 'exact'"),
+        (lambda: ermin.Bernoulli.fit([1]).interval("wide"), TypeError, "level is 'wide'"),
+        (
+            lambda: ermin.Bernoulli.fit([1, 0], sample_weight=[1e19, 1]).interval(method="jeffreys"),
+            ValueError,
+            "counts of at most 1e\\+18",
+        ),
+        # As for 10,000 draws and more, which go another way.
+        (lambda: ermin.Bernoulli([[0.5]]).sample(5), ValueError, "cannot be broadcast"),
+        (lambda: ermin.Bernoulli(0.5).sample(5, start=0.0), TypeError, "start is 0.0"),
+        (lambda: ermin.Bernoulli(0.5).sample(5, rng=b"abc"), TypeError, "rng is of type bytes"),
+        (lambda: ermin.Bernoulli(0.5).sample(5, n_threads=1.5), TypeError, "n_threads is 1.5"),
+        (lambda: ermin.Bernoulli(0.5).sample_packed(1.5), TypeError, "n is 1.5"),
+        (
+            lambda: ermin.monte_carlo(lambda x: x * 1j, ermin.Bernoulli(0.5), 9),
+            TypeError,
+            "f returned has dtype",
+        ),
     ],
 )
 def test_bad_input_is_refused_by_name(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_more_threads_than_there_can_be_are_all_there_are():
+    coin = ermin.Bernoulli(0.5)
+    assert (coin.sample(10, rng=0, n_threads=2**70) == coin.sample(10, rng=0)).all()
 
 
 def frozen(n):
@@ -452,7 +504,43 @@ def test_attributes_copies_and_pickles():
     assert ermin.Bernoulli(np.float32(0.1)).p == float(np.float32(0.1))
 
 
+def test_what_is_given_by_logits_is_computed_from_logits():
+    for logit in (50.0, -50.0, 800.0, 0.0):
+        coin = ermin.Bernoulli(logits=logit)
+        assert isinstance(coin.p, float)
+        assert isinstance(coin.variance, float)
+        with mpmath.workdps(40):
+            p, q = 1 / (1 + mpmath.exp(-logit)), 1 / (1 + mpmath.exp(logit))
+            assert coin.variance == pytest.approx(float(p * q), rel=1e-15)
+    assert isinstance(ermin.Bernoulli(0.3).logits, float)
+    certain = ermin.Bernoulli(logits=[math.inf, -math.inf, 0.0])
+    np.testing.assert_array_equal(certain.entropy(base=2), [0, 0, 1])
+    np.testing.assert_array_equal(ermin.kl_divergence(certain, certain), [0, 0, 0])
+    assert ermin.kl_divergence(certain, ermin.Bernoulli([0.0, 0.5, 0.5])).tolist()[0] == math.inf
+
+
+@pytest.mark.parametrize("p", [1e-300, 1e-20, 1e-9, 0.1, 0.5, 1 - 2**-30, 1 - 2**-53])
+def test_the_entropy_of_rare_events_keeps_its_digits(p, level):
+    for base in (None, 2, 10):
+        for dtype in (np.float64, np.float32):
+            coin = ermin.Bernoulli(dtype(p))
+            given = mpmath.mpf(coin.p)
+            with mpmath.workdps(400):
+                expected = -(given * mpmath.log(given)) - (
+                    (1 - given) * mpmath.log(1 - given) if given < 1 else 0
+                )
+                expected = float(expected / (mpmath.log(base) if base else 1)) if given else 0.0
+            assert float(coin.entropy(base)) == pytest.approx(
+                expected, rel=4 * float(np.finfo(dtype).eps), abs=1e-45
+            )
+            assert coin.entropy(base).dtype == dtype
+    assert ermin.Bernoulli([0.0, 1.0]).entropy().tolist() == [0.0, 0.0]
+
+
 def test_float32_stays_float32():
+    swapped = np.array([0.1, 0.2], ">f4" if np.little_endian else "<f4")
+    assert ermin.Bernoulli(swapped).p.dtype == np.float32
+    assert ermin.Categorical(swapped / swapped.sum()).p.dtype == np.float32
     p = np.float32([0.1, 0.2])
     assert ermin.Bernoulli(p).log_prob([1, 0]).dtype == np.float32
     assert ermin.Bernoulli(p).p.dtype == np.float32

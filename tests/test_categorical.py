@@ -204,6 +204,32 @@ def test_maximum_likelihood_is_the_shares():
             assert (low[c], high[c]) == pytest.approx(alone, abs=1e-14)
 
 
+@pytest.mark.parametrize("dtype", ["?", "u1", "i1", ">u2", "u4", "i8", "u8"])
+def test_classes_of_any_type_are_counted(dtype):
+    x = np.array([0, 1, 1], dtype)
+    assert ermin.Categorical.fit(x).value.tolist() == [1 / 3, 2 / 3]
+    assert ermin.Categorical.fit(x[:1]).value.tolist() == [1.0]
+
+
+def test_nothing_observed_of_nothing_is_nothing():
+    assert ermin.Categorical.fit(np.zeros((0, 3), int), n_classes=2, axis=1).value.shape == (0, 2)
+    assert ermin.Categorical.fit(np.zeros((3, 0), int), n_classes=2, axis=0).value.shape == (0, 2)
+    assert ermin.Categorical([0.5, 0.5]).log_likelihood([]) == 0.0
+
+
+@pytest.mark.parametrize("value", [0.0, math.nan, -1.0, 1e300, math.inf])
+@pytest.mark.parametrize("n", [3, 1000])
+def test_probabilities_changed_after_the_check_draw_some_class(value, n):
+    p = np.array([0.5, 0.5])
+    cat = ermin.Categorical(p)
+    p[:] = value  # the array is shared, not copied
+    assert set(cat.sample(n, rng=0)) <= {0, 1}
+
+
+def test_extreme_float32_logits_have_probabilities_without_a_warning():
+    assert ermin.Categorical(logits=np.float32([3e38, -3e38])).p.tolist() == [1, 0]
+
+
 def test_more_data_come_nearer_to_the_truth():
     p = dirichlet(6)
     errors = []
@@ -249,6 +275,13 @@ def test_more_data_come_nearer_to_the_truth():
         (lambda: ermin.Categorical.fit([0, 3], n_classes=2), ValueError, r"x\[1\] is 3"),
         (lambda: ermin.Categorical.fit([0, 1], prior=0.5), ValueError, "prior is 0.5"),
         (lambda: ermin.Categorical.fit([0.0, 1.0]), TypeError, "x has dtype float64"),
+        (lambda: ermin.Categorical.fit([]), ValueError, "n_classes is 0"),
+        (lambda: ermin.Categorical.fit([-1]), ValueError, r"x\[0\] is -1"),
+        (lambda: ermin.Categorical.fit([2**63 + 1]), ValueError, "n_classes is 9223372036854775810"),
+        (lambda: ermin.Categorical.fit([1], n_classes=1.5), TypeError, "n_classes is 1.5"),
+        (lambda: ermin.Categorical.fit([[1, 0]], axis=2), ValueError, "axis 2 is out of bounds"),
+        (lambda: ermin.Categorical.fit([[1, 0]], axis=-3), ValueError, "axis -3 is out of bounds"),
+        (lambda: ermin.Categorical.fit([[1, 0]], axis=1.5), TypeError, "float"),
     ],
 )
 def test_bad_input_is_refused_by_name(call, error, message):

@@ -1,6 +1,8 @@
 """Divergences: against the slow truth, mpmath and SciPy; every policy, layout, dtype, level and thread count."""
 
+import contextlib
 import math
+import threading
 
 import mpmath
 import numpy as np
@@ -673,3 +675,29 @@ def test_wrong_types_are_named():
         ermin.entropy(GOOD, base="two")
     with pytest.raises(TypeError, match="integer"):
         ermin.entropy(GOOD, axis=0.5)
+
+
+@pytest.mark.parametrize("logits", [False, True])
+@pytest.mark.parametrize("n", [3, 300, 1500])
+def test_class_indices_changed_during_the_call_do_no_harm(logits, n):
+    """Any result or a ValueError: a class that is none any more is no place in memory, and no panic."""
+    rows = 300_000 // n
+    model = ermin.Categorical(logits=np.zeros((rows, n))) if logits else np.full((rows, n), 1 / n)
+    classes = np.zeros(rows, np.int64)
+    done = threading.Event()
+
+    def change():
+        while not done.is_set():
+            classes[...] = -1
+            classes[...] = 0
+
+    other = threading.Thread(target=change)
+    other.start()
+    try:
+        for _ in range(60):
+            for validate in (True, False):
+                with contextlib.suppress(ValueError):
+                    ermin.empirical_risk(classes, model, validate=validate, n_threads=1)
+    finally:
+        done.set()
+        other.join()

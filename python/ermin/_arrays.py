@@ -33,7 +33,7 @@ def seed(rng: RngLike) -> Seed:
         return rng
     if rng is None:
         return os.urandom(16)
-    if isinstance(rng, bytes):  # a key made here before
+    if isinstance(rng, bytes) and len(rng) == 16:  # a key made here before
         return rng
     if isinstance(rng, np.random.Generator):
         return np.asarray(rng.bit_generator.random_raw(2), dtype="<u8").tobytes()
@@ -72,10 +72,18 @@ def thread_count(n_threads: int | None) -> int | None:
             if process.daemon or "loky" in type(process).__module__:
                 return 1
         return None
-    number = operator.index(n_threads)
+    number = whole(n_threads, "n_threads")
     if number < 1:
         raise ValueError(f"n_threads is {number}, but must be None or at least 1")
-    return number
+    return min(number, sys.maxsize)
+
+
+def whole(number: Any, name: str) -> int:
+    """`number` as an int, if it is a whole number by its type."""
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise TypeError(f"{name} is {number!r}, but must be an integer") from None
 
 
 def floats(x: ArrayLike, name: str, dtype: Any = None) -> NDArray[Any]:
@@ -94,7 +102,8 @@ def floats(x: ArrayLike, name: str, dtype: Any = None) -> NDArray[Any]:
         else:
             raise TypeError(f"{name} has dtype {array.dtype}, but must hold real numbers")
     if dtype is None:
-        dtype = np.float32 if array.dtype == np.float32 else np.float64
+        single = array.dtype.kind == "f" and array.dtype.itemsize == 4  # of either byte order
+        dtype = np.float32 if single else np.float64
     return np.require(array, dtype=dtype, requirements=["C", "A"])
 
 

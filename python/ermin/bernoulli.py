@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -54,6 +53,8 @@ class Bernoulli(Distribution):
     """
 
     _scalar: float | None
+    _is_flat = True
+    """Whether p can be broadcast to any length."""
 
     def __init__(self, p: ArrayLike | None = None, *, logits: ArrayLike | None = None) -> None:
         if type(p) is float and logits is None and 0.0 <= p <= 1.0:  # first, and fast: the usual case
@@ -66,6 +67,7 @@ class Bernoulli(Distribution):
         _core.bernoulli_check(given, self._logits)
         self._given = given
         self._scalar = float(given.item()) if given.size == 1 else None
+        self._is_flat = given.ndim < 2
 
     def __getattr__(self, name: str) -> Any:
         if name != "_given":
@@ -103,14 +105,15 @@ class Bernoulli(Distribution):
     @property
     def variance(self) -> Any:
         """p·(1 − p)."""
-        p = self.p
-        return p * (1 - p)
+        # 1 − p of logits is not made of p, which may be 1.
+        rest = distributions.evaluate("sigmoid", -self._given) if self._logits else 1 - self._given
+        return plain(self.p * rest)
 
     def _event_arrays(self) -> tuple[Literal["p", "logits"], NDArray[Any]]:
-        """Events 0 and 1 on a last axis: ("p", probabilities), or ("logits", logits)."""
+        """Events 0 and 1 on a last axis: ("p", probabilities), or ("logits", logits of which the larger is 0)."""
         given = self._given
         if self._logits:
-            return "logits", np.stack([np.zeros_like(given), given], axis=-1)
+            return "logits", np.stack([np.minimum(-given, 0), np.minimum(given, 0)], axis=-1)
         return "p", np.stack([1 - given, given], axis=-1)
 
     def _parameter(self, shape: tuple[int, ...]) -> tuple[Any, int]:
@@ -181,7 +184,9 @@ class Bernoulli(Distribution):
             and 0 <= size < distributions.SMALL
             and dtype is np.uint8
             and out is None
+            and type(start) is int
             and start == 0
+            and self._is_flat
             and n_threads is None
         ):
             draws = np.empty(size, np.uint8)
@@ -194,7 +199,7 @@ class Bernoulli(Distribution):
             threads = distributions.threads(n_threads, room.size)
             _core.bernoulli_sample(parameter, shared, self._logits, seed, start, room, threads)
 
-        return self._draw(size, dtype, np.uint8, out, operator.index(start), fill)
+        return self._draw(size, dtype, np.uint8, out, _arrays.whole(start, "start"), fill)
 
     def sample_packed(
         self,
@@ -234,7 +239,7 @@ class Bernoulli(Distribution):
         >>> bool((np.unpackbits(bits)[:100] == coin.sample(100, rng=0)).all())
         True
         """
-        n, start = operator.index(n), operator.index(start)
+        n, start = _arrays.whole(n, "n"), _arrays.whole(start, "start")
         if n < 0:
             raise ValueError(f"n is {n}, but must be at least 0")
         _arrays.broadcast_to(self.shape, (n,), "logits" if self._logits else "p")
@@ -353,7 +358,7 @@ class Bernoulli(Distribution):
         Raises
         ------
         ValueError
-            If base is not a positive number other than 1.
+            If base is not a finite number greater than 1.
 
         Examples
         --------
@@ -363,7 +368,16 @@ class Bernoulli(Distribution):
         """
         from ermin import divergences
 
-        return divergences.entropy(self, base=base)
+        if self._logits:
+            return divergences.entropy(self, base=base)
+        # 1 − p as an event's own probability would have lost what a small p is: here it is the argument of ln_1p.
+        p = self._given.astype(np.float64)
+        heads = p * distributions.evaluate("ln", np.where(p > 0, p, 1))
+        tails = (1 - p) * distributions.evaluate("ln_1p", np.where(p < 1, -p, 0))
+        entropy = 0 - (heads + tails)
+        if base is not None:
+            entropy /= divergences.logarithm_of_base(base)
+        return entropy.astype(self._given.dtype)[()]
 
     @classmethod
     def fit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import operator
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -28,8 +28,8 @@ class Categorical(Distribution):
     Parameters
     ----------
     p : array-like of shape (..., n_classes)
-        Rows of probabilities that sum to 1, up to the square root of the type's precision; they are used divided by
-        their sum. float32 stays float32; an array that is right already is not copied.
+        Rows of probabilities that sum to 1, up to the square root of the type's precision; draws come by them divided
+        by their sum. float32 stays float32; an array that is right already is not copied.
     logits : array-like of shape (..., n_classes), keyword only
         Logarithms of probabilities up to a constant a row, instead of p; −∞ for what never happens.
 
@@ -87,7 +87,8 @@ class Categorical(Distribution):
         """The probabilities of the classes."""
         if not self._logits:
             return plain(self._given)  # type: ignore[no-any-return]  # an array, for it has an axis
-        shifted = self._given - self._given.max(axis=-1, keepdims=True)
+        with np.errstate(over="ignore"):  # a difference beyond the type's range is −∞, and e^−∞ is 0
+            shifted = self._given - self._given.max(axis=-1, keepdims=True)
         exponentials = distributions.evaluate("exp", shifted)
         return plain(exponentials / exponentials.sum(axis=-1, keepdims=True))  # type: ignore[no-any-return]  # as above
 
@@ -173,13 +174,11 @@ class Categorical(Distribution):
             if half:
                 room[...] = target
 
-        return self._draw(size, dtype, np.int64, out, operator.index(start), fill)
+        return self._draw(size, dtype, np.int64, out, _arrays.whole(start, "start"), fill)
 
     def _classes(self, x: ArrayLike) -> tuple[NDArray[np.uint32], tuple[int, ...]]:
         """Class indices as the native module takes them, and the shape they are broadcast to."""
-        array = np.asarray(x)
-        if array.dtype.kind not in "iub":
-            raise TypeError(f"x has dtype {array.dtype}, but must hold class indices (whole numbers)")
+        array = _indices(x)
         wrong = (array < 0) | (array >= self.n_classes)
         if wrong.any():
             place = [int(i) for i in np.argwhere(wrong)[0]]
@@ -284,7 +283,7 @@ class Categorical(Distribution):
         Raises
         ------
         ValueError
-            If base is not a positive number other than 1.
+            If base is not a finite number greater than 1.
 
         Examples
         --------
@@ -339,16 +338,18 @@ class Categorical(Distribution):
         >>> ermin.Categorical.fit([0, 2, 2, 1], n_classes=4).value
         array([0.25, 0.25, 0.5 , 0.  ])
         """
-        array = np.asarray(x)
-        if array.dtype.kind not in "iub":
-            raise TypeError(f"x has dtype {array.dtype}, but must hold class indices (whole numbers)")
-        k = int(array.max(initial=-1)) + 1 if n_classes is None else operator.index(n_classes)
-        if k < 1:
-            raise ValueError(f"n_classes is {k}, but must be at least 1, and x must hold at least one draw")
+        array = _indices(x)
+        if n_classes is not None:
+            k = _arrays.whole(n_classes, "n_classes")
+        else:
+            k = max(1, int(array.max()) + 1) if array.size else 0
+        if not 1 <= k < _MOST_CLASSES:
+            need = f"at least 1 and below {_MOST_CLASSES}, and x must hold at least one draw"
+            raise ValueError(f"n_classes is {k}, but must be {need}")
         classes, shape = cls(np.full(k, 1 / k))._classes(array)
         weights = distributions.weights(sample_weight, shape)
-        given: Any = range(len(shape)) if axis is None else np.atleast_1d(axis)
-        axes = [int(a) % max(1, len(shape)) for a in given]
+        given: Any = range(len(shape)) if axis is None else axis
+        axes = list(np.lib.array_utils.normalize_axis_tuple(given, len(shape), "axis"))
         kept = tuple(length for i, length in enumerate(shape) if i not in axes)
         counts = _count(classes, weights, axes, kept, k)
         more = np.zeros(k) if prior is None else _arrays.floats(prior, "prior", np.float64) - 1
@@ -369,6 +370,14 @@ class Categorical(Distribution):
         return Estimate(value, model, plain(n), error, plain(likelihood.sum(axis=-1)), total)
 
 
+def _indices(x: ArrayLike) -> NDArray[Any]:
+    """Class indices in an array as it comes; an empty one may be of any type, as that of an empty list is."""
+    array = np.asarray(x)
+    if array.dtype.kind not in "iub" and (array.size or array.dtype.kind != "f"):
+        raise TypeError(f"x has dtype {array.dtype}, but must hold class indices (whole numbers)")
+    return array
+
+
 def _count(
     classes: NDArray[np.uint32],
     weights: NDArray[np.float64] | None,
@@ -380,7 +389,8 @@ def _count(
 
     def by_row(array: NDArray[Any]) -> NDArray[Any]:
         moved = np.moveaxis(array, axes, range(-len(axes), 0)) if axes else array
-        return moved.reshape(int(np.prod(kept)), -1)
+        n = math.prod(kept)
+        return moved.reshape(n, array.size // max(1, n))
 
     rows = by_row(classes)
     places = (np.arange(len(rows))[:, None] * k + rows).ravel()

@@ -115,7 +115,7 @@ def weights(sample_weight: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[
         raise ValueError(
             f"sample_weight{place or ''} is {given[tuple(place)]}, but must be finite and at least 0"
         )
-    return np.ascontiguousarray(np.broadcast_to(given, shape))
+    return np.ascontiguousarray(np.broadcast_to(given, shape)).reshape(shape)  # () stays ()
 
 
 def either(p: Any, logits: Any) -> bool:
@@ -127,9 +127,8 @@ def either(p: Any, logits: Any) -> bool:
 
 def evaluate(function: str, x: NDArray[Any]) -> NDArray[Any]:
     """A native function of every element, whose bits are the same everywhere."""
-    x = np.ascontiguousarray(x)
     out = np.empty(x.shape, x.dtype)
-    _core.evaluate(function, x, out)
+    _core.evaluate(function, np.ascontiguousarray(x), out)
     return out
 
 

@@ -6,12 +6,11 @@ What happens where an event occurs to which the model gives probability 0 is not
 from __future__ import annotations
 
 import math
-import operator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from ermin import _arrays, _core
+from ermin import _arrays, _core, distributions
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -413,7 +412,7 @@ _NATIVE = frozenset(np.dtype(code) for code in "?bhilqBHILQfd")
 def _operand(x: Distribution, name: str, axis: int) -> _Operand:
     if type(x) is np.ndarray and x.dtype is _FLOAT64 and axis == -1 and x.ndim and x.flags.aligned:
         return _Operand(x, x.ndim - 1, False, False, _TOLERANCES[8], name)
-    axis = operator.index(axis)
+    axis = _arrays.whole(axis, "axis")
     logits = False
     if hasattr(x, "_event_arrays"):
         kind, array = x._event_arrays()
@@ -462,7 +461,7 @@ def _broadcast(first: _Operand, second: _Operand | None) -> tuple[tuple[int, ...
 
 def _place(axis: int, ndim: int) -> int:
     """The events' axis in an array of results with that many axes."""
-    axis = operator.index(axis)
+    axis = _arrays.whole(axis, "axis")
     if not -ndim <= axis < ndim:
         raise np.exceptions.AxisError(axis, ndim)
     return axis % ndim
@@ -515,11 +514,19 @@ def _plan(
     if not 0 < (np.float32(eps) if single else eps) < math.inf or (zero == "clip" and eps > 1):
         need = "positive and at most 1" if zero == "clip" else "positive and finite"
         raise ValueError(f"eps is {eps}, but must be {need}" + (" in float32" if 0 < eps < 1e-38 else ""))
-    if base is not None:
-        base = _number(base, "base")
-        if not 1 < base < math.inf:
-            raise ValueError(f"base is {base}, but must be None or a finite number greater than 1")
-    return zero, eps, _VALIDATIONS[validate], base or 0.0
+    return zero, eps, _VALIDATIONS[validate], 0.0 if base is None else _base(base)
+
+
+def _base(base: Any) -> float:
+    number = _number(base, "base")
+    if not 1 < number < math.inf:
+        raise ValueError(f"base is {number}, but must be None or a finite number greater than 1")
+    return number
+
+
+def logarithm_of_base(base: float) -> Any:
+    """Ln of a base, judged: what nats are divided by."""
+    return distributions.evaluate("ln", np.asarray(_base(base)))
 
 
 def _number(x: Any, name: str) -> float:

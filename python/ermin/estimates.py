@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -104,11 +103,15 @@ class Estimate:
         >>> round(low, 4), high  # a hundred heads do not prove that tails are impossible
         (0.9638, 1.0)
         """
+        try:
+            level = float(level)
+        except (TypeError, ValueError):
+            raise TypeError(f"level is {level!r}, but must be a number") from None
         if not 0 < level < 1:
             raise ValueError(f"level is {level}, but must be between 0 and 1")
         if method not in _METHODS:
             raise ValueError(f"method is {method!r}, but must be one of {', '.join(_METHODS)}")
-        z = _core.normal_quantile(0.5 + level / 2)
+        z = -_core.normal_quantile((1 - level) / 2)  # of the lower tail, which keeps its digits
         p, n = np.asarray(self.value, dtype=np.float64), np.asarray(self._total, dtype=np.float64)
         low: NDArray[Any]
         high: NDArray[Any]
@@ -117,9 +120,10 @@ class Estimate:
         elif method == "wald":
             low, high = np.maximum(p - z * self.standard_error, 0), np.minimum(p + z * self.standard_error, 1)
         elif method == "wilson":
-            centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-            half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-            low, high = np.where(p == 0, 0.0, centre - half), np.where(p == 1, 1.0, centre + half)
+            # The roots of (p − P)²·n = z²·P·(1 − P); the lower one from their product, p²·n/(n + z²), lest it be lost.
+            root = z * np.sqrt(n * p * (1 - p) + z * z / 4)
+            high = np.where(p == 1, 1.0, (n * p + z * z / 2 + root) / (n + z * z))
+            low = p * (p * n / (n + z * z) / np.where(p == 0, 1.0, high))
         else:
             low, high = _beta_interval(
                 p * n, (1 - p) * n, (1 - level) / 2, 0.5 if method == "jeffreys" else 0
@@ -127,17 +131,23 @@ class Estimate:
         return _plain(low), _plain(high)
 
 
+_LEAST, _MOST = 1e-3, 1e18
+"""What a beta distribution's parameters may be; of less than the least, every quantile in a tail is below 1e-300."""
+
+
 def _beta_interval(
     heads: NDArray[np.float64], tails: NDArray[np.float64], tail: float, prior: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Quantiles of beta distributions: Jeffreys' with a prior of ½ each, Clopper and Pearson's without."""
     heads, tails = np.broadcast_arrays(heads, tails)
+    if heads.size and not max(heads.max(), tails.max()) <= _MOST:
+        raise ValueError(f"this method's intervals need counts of at most {_MOST:g}; wald and wilson do not")
     low, high = np.zeros(heads.shape), np.ones(heads.shape)
     for i in np.ndindex(heads.shape):
         a, b = float(heads[i]), float(tails[i])
-        if a > 0:
+        if a > 0 and a + prior >= _LEAST:
             low[i] = _core.beta_quantile(tail, a + prior, b + (prior or 1.0))
-        if b > 0:
+        if b > 0 and b + prior >= _LEAST:
             # Mirrored, so that a bound near 1 is as exact as one near 0.
             high[i] = 1 - _core.beta_quantile(tail, b + prior, a + (prior or 1.0))
     return low, high
@@ -181,7 +191,7 @@ def monte_carlo(f: Callable[[Any], Any], distribution: Sampled, n: int, *, rng: 
     >>> abs(mean.value - 3) < 5 * mean.standard_error
     True
     """
-    n = operator.index(n)
+    n = _arrays.whole(n, "n")
     if n < 1:
         raise ValueError(f"n is {n}, but must be at least 1")
     key: Any = rng if isinstance(rng, int) else _arrays.seed(rng)
@@ -194,7 +204,7 @@ def monte_carlo(f: Callable[[Any], Any], distribution: Sampled, n: int, *, rng: 
         draws = distribution.sample(
             (m, *distribution.shape), rng=key, start=done * math.prod(distribution.shape)
         )
-        values = np.asarray(f(draws), dtype=np.float64)
+        values = _arrays.floats(f(draws), "what f returned", np.float64)
         if values.ndim == 0 or len(values) != m:
             raise ValueError(
                 f"f returned shape {values.shape} for {m} draws, but must return a value for each"

@@ -123,8 +123,12 @@ impl<T: Real> Kernel for Softmax<'_, T> {
 
 // ------------------------------------------------------------------------------------------------------------ draws
 
-/// p·2⁹⁶, rounded down; p is at most a little above 1.
+/// p·2⁹⁶, rounded down; p is at most a little above 1. What is none, for somebody has changed it since it was checked,
+/// counts as 0.
 fn fixed(p: f64) -> u128 {
+    if !(0.0..2.0).contains(&p) {
+        return 0;
+    }
     let bits = p.to_bits();
     let exponent = (bits >> 52) as i32 & 0x7ff;
     let mantissa = u128::from(bits & ((1 << 52) - 1) | u64::from(exponent > 0) << 52);
@@ -167,6 +171,12 @@ struct Table {
 impl Table {
     fn new(p: &[f64]) -> Result<Table> {
         let total: u128 = p.iter().map(|p| fixed(*p)).sum();
+        if total == 0 {
+            // No probabilities any more: class 0, as `first_above` says.
+            let mut last = zeros(1)?;
+            last[0] = u64::MAX;
+            return Ok(Table { last, guide: zeros(1 << 8)?, shift: 56 });
+        }
         let mut last = zeros(p.len())?;
         let mut cumulative = 0;
         for (last, p) in last.iter_mut().zip(p) {

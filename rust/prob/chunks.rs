@@ -347,16 +347,14 @@ impl<T: Format> State<T> {
             let (Values::Plain(table) | Values::Logarithms(table)) =
                 values(problem, q, own, &self.q, false, rows.len() * n);
             for ((pick, row), class) in picks.iter_mut().zip(table.chunks_exact(n)).zip(classes) {
-                *pick = row[*class as usize];
+                *pick = of_class(row, *class);
             }
         } else if !q.logits {
             for ((pick, row), class) in picks.iter_mut().zip(rows.clone()).zip(classes) {
-                let class = *class as usize;
-                let mut one = [T::ZERO];
-                q.events.copy(row..row + 1, class..class + 1, &mut one);
+                let one = event::<T>(q, row, *class);
                 *pick = match self.q.scale {
-                    Some(scale) if problem.is_scaled(q) => one[0] / T::of(scale.total),
-                    _ => one[0],
+                    Some(scale) if problem.is_scaled(q) => one / T::of(scale.total),
+                    _ => one,
                 };
             }
         }
@@ -423,6 +421,22 @@ impl<T: Format> State<T> {
         }
         Ok(())
     }
+}
+
+/// A class's number in its row; NaN where another thread has made it none since it was checked.
+#[inline(always)]
+pub(super) fn of_class<T: Format>(row: &[T], class: i64) -> T {
+    row.get(class as usize).copied().unwrap_or(T::NAN)
+}
+
+/// The same, of a row in the caller's memory.
+fn event<T: Format>(operand: &Operand, row: usize, class: i64) -> T {
+    let mut one = [T::NAN];
+    if (class as u64) < operand.events.n_events() as u64 {
+        let class = class as usize;
+        operand.events.copy(row..row + 1, class..class + 1, &mut one);
+    }
+    one[0]
 }
 
 /// What an argument's part of a chunk is to the terms.
@@ -567,10 +581,8 @@ fn log_softmax<T: Format>(
     if n > CHUNK {
         for ((row, class), log) in rows.clone().zip(classes).zip(logs) {
             measure(problem, operand, buffer, row, n)?;
-            let (Scale { shift, total }, class) = (buffer.scale.unwrap_or_default(), *class as usize);
-            let mut one = [T::ZERO];
-            operand.events.copy(row..row + 1, class..class + 1, &mut one);
-            *log = one[0] - T::of(shift) - T::of(total);
+            let Scale { shift, total } = buffer.scale.unwrap_or_default();
+            *log = event::<T>(operand, row, *class) - T::of(shift) - T::of(total);
         }
         return Ok(());
     }
@@ -587,7 +599,7 @@ fn log_softmax<T: Format>(
         for ((row, class), (log, scale)) in
             x.chunks_exact(n).zip(classes).zip(logs.iter_mut().zip(shifts.iter().zip(sums)))
         {
-            *log = row[*class as usize] - T::of(*scale.0) - T::of(*scale.1);
+            *log = of_class(row, *class) - T::of(*scale.0) - T::of(*scale.1);
         }
         finite
     };

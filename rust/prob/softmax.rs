@@ -8,6 +8,7 @@
 //! alone, so a row's bits don't depend on its neighbours. No number is looked at for its own sake: what is NaN, +∞ or
 //! −∞ throughout makes `rest` NaN or m infinite.
 
+use super::chunks::of_class;
 use super::terms::Format;
 use crate::gemm::{Transpose, padded};
 use crate::math::{exp_scaled, ln_1p, scale};
@@ -37,7 +38,7 @@ struct Short<'a, T> {
     /// Rows of `n`, one after another.
     x: &'a [T],
     n: usize,
-    /// One a row, each below `n`.
+    /// One a row, each below `n` when it was checked.
     classes: &'a [i64],
     scratch: &'a mut [T],
 }
@@ -67,7 +68,7 @@ impl<T: Format> Kernel for Short<'_, T> {
             Transpose { to, to_row, from, from_row: n, rows, columns }.run::<S>();
             let mut picked = [T::ZERO; 16];
             for ((picked, row), class) in picked.iter_mut().zip(own.chunks_exact(n)).zip(classes) {
-                *picked = row[*class as usize];
+                *picked = of_class(row, *class);
             }
             let picked = T::Vector::<S>::from_slice(&picked);
 
