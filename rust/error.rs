@@ -78,7 +78,10 @@ impl fmt::Display for Error {
                     let index: Vec<String> = index.iter().map(usize::to_string).collect();
                     write!(f, "[{}]", index.join(", "))?;
                 }
-                write!(f, " is {value}, but must {need}")
+                match value.abs() {
+                    1e-5..1e16 | 0.0 => write!(f, " is {value}, but must {need}"),
+                    _ => write!(f, " is {value:e}, but must {need}"),
+                }
             }
             Error::Category { argument, index: [row, column], value, levels } => write!(
                 f,

@@ -331,7 +331,8 @@ impl<'a> Rows<'a> {
                     }
                 });
                 if let Some((j, value)) = wrong {
-                    return Err(Error::Value { argument, index: vec![i, j], value, need: "be finite" });
+                    let need = if value.is_finite() { "be finite in float32" } else { "be finite" };
+                    return Err(Error::Value { argument, index: vec![i, j], value, need });
                 }
             }
         }

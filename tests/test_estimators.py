@@ -415,6 +415,28 @@ def test_a_stream_knows_when_it_has_converged_and_puts_the_best_back():
 # ------------------------------------------------------------------------------------------ what people asked for
 
 
+def test_a_negative_class_weight_is_named():
+    with pytest.raises(ValueError, match=r"class_weight\['no'\] is -1, but must be at least 0"):
+        MLPClassifier(class_weight={"no": -1}, max_iter=3, random_state=0).fit(X, TWO)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dropout", 0.1),
+        ("label_smoothing", 0.1),
+        ("mixup_alpha", 0.2),
+        ("weight_decay", 0.1),
+        ("callbacks", [print]),
+    ],
+)
+def test_lbfgs_refuses_what_it_would_not_do(name, value):
+    with pytest.raises(
+        ValueError, match=f"{name} is .*, but is for the solvers 'sgd' and 'adam'; solver is 'lbfgs'"
+    ):
+        MLPClassifier(solver="lbfgs", **{name: value}).fit(X, TWO)
+
+
 def test_class_weights_are_weights_of_rows():
     by_class = {"no": 3.0, "yes": 0.5}
     rows = np.where(TWO == "no", 3.0, 0.5)

@@ -100,11 +100,32 @@ def test_rows_without_weight_and_rows_held_back_are_not_looked_at(n):
     np.testing.assert_allclose(next(sums(net, X[weights > 0])).std(axis=0), 1, rtol=0.15)
 
 
-def test_an_output_that_is_the_same_for_all_rows_keeps_its_weights():
-    net = ermin.MLP([2, 4, 1], initializer="data", rng=0)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("x", [3.0, 0.1, 1e-30])
+def test_an_output_that_is_the_same_for_all_rows_keeps_its_weights(dtype, x):
+    net = ermin.MLP([2, 4, 1], initializer="data", dtype=dtype, rng=0)
     before = net._vector.copy()
-    begun(net, np.full((10, 2), 3.0), np.zeros(10))
+    begun(net, np.full((10, 2), x), np.zeros(10))
     np.testing.assert_allclose(net._vector, before, rtol=0, atol=NOTHING)
+
+
+def test_rounding_is_no_deviation():
+    # Sums that differ by rounding alone: 0.3 one way and another.
+    X = np.array([[0.1, 0.2], [0.3, 0.0]] * 5)
+    net = ermin.MLP([2, 1], initializer="data", dtype="float64", rng=0)
+    net._vector.flags.writeable = True
+    net._vector[:2] = 1.0
+    begun(net, X, np.zeros(10))
+    np.testing.assert_allclose(net._vector, [1, 1, 0], rtol=0, atol=NOTHING)
+
+
+def test_a_step_without_weight_leaves_the_network_waiting():
+    X, y = table()
+    net, other = (ermin.MLP([6, 8, 3], output="softmax", initializer="data", rng=1) for _ in range(2))
+    before = net._vector.copy()
+    assert np.isnan(ermin.Trainer(net, rng=5).step(X, y, np.zeros(400)))
+    np.testing.assert_array_equal(net._vector, before)
+    np.testing.assert_array_equal(begun(net, X, y)._vector, begun(other, X, y)._vector)
 
 
 def test_sparse_rows_count_as_dense_ones():

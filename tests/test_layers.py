@@ -491,7 +491,7 @@ BAD = [
     (lambda: ermin.MLP(layers=[SCALE, act("none")]), ValueError, "activation is"),
     (lambda: ermin.MLP(layers=[ermin.Dense(2, 1)], output="softmax"), ValueError, "at least 2 classes"),
     (lambda: ermin.Dense(0, 1), ValueError, "Dense: n_in is 0"),
-    (lambda: ermin.Dense(1, 1.5), TypeError, "float"),
+    (lambda: ermin.Dense(1, 1.5), TypeError, "Dense: n_out is 1.5, but must be an integer"),
     (lambda: ermin.Dense(1, 1, parametrization="mup"), ValueError, "parametrization is 'mup'"),
     (lambda: ermin.Dense(1, 1, learning_rate_factor=-1), ValueError, "Dense: learning_rate_factor is -1"),
     (lambda: ermin.Scale(1, weight_decay_factor=np.nan), ValueError, "Scale: weight_decay_factor is nan"),

@@ -95,6 +95,14 @@ def test_a_scheduled_run_is_its_epochs_also_when_saved_in_between():
         (lambda: ermin.Exponential(0.1, end=0), ValueError, "end is 0"),
         (lambda: ermin.InverseScaling(0.1, power=-1), ValueError, "power is -1"),
         (lambda: ermin.Adaptive(0.1, factor=0.5), ValueError, "factor is 0.5"),
+        (lambda: ermin.Adaptive(0.1, patience=1.5), TypeError, "patience is 1.5, but must be an integer"),
+        (
+            lambda: ermin.Adaptive(0.1, patience=2**33),
+            ValueError,
+            r"patience is 8589934592, but must be from 1 to",
+        ),
+        (lambda: ermin.Huber("a"), TypeError, "delta is 'a', but must be a number"),
+        (lambda: ermin.Quantile(1.0), ValueError, "q is 1.0, but must be between 0 and 1"),
         (lambda: ermin.CosineLog(0.1, bumps=0), ValueError, "bumps is 0"),
         (lambda: ermin.FlatCosine(0.1, hold=1), ValueError, "hold is 1"),
         (

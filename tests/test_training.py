@@ -466,7 +466,17 @@ def test_divergence_restores_the_best_weights_and_warns():
         ({"n_threads": 0}, ValueError, "n_threads is 0"),
         ({"validation": 1.5}, ValueError, "validation is 1.5, but must be between 0 and 1"),
         ({"validation": 0.001}, ValueError, "some must be held back"),
-        ({"validation": "some"}, TypeError, "validation is 'some'"),
+        ({"validation": "some"}, TypeError, "validation is of type str, but must be None, a fraction"),
+        ({"epochs": 2.5}, TypeError, "epochs is 2.5, but must be an integer"),
+        ({"epochs": 2**70}, ValueError, "epochs is .*, but must be at most"),
+        ({"patience": "a"}, TypeError, "patience is 'a', but must be an integer"),
+        ({"min_delta": "a"}, TypeError, "min_delta is 'a', but must be a number"),
+        (
+            {"optimizer": ermin.Adam},
+            TypeError,
+            "optimizer is <class .*Adam'>, but must be an SGD, Adam or AdamW",
+        ),
+        ({"callbacks": [print, None]}, TypeError, r"callbacks\[1\] is None, but must be a function"),
         ({"validation": (np.zeros((3, 4)), [0, 1, 0])}, ValueError, r"validation\[0\] has 4 columns"),
         ({"validation": (np.zeros((0, 5)), [])}, ValueError, r"validation\[0\] has no rows"),
         ({"validation": (np.full((3, 5), np.nan), [0, 1, 0])}, ValueError, r"validation\[0\]\[0, 0\] is NaN"),
@@ -482,7 +492,7 @@ def test_divergence_restores_the_best_weights_and_warns():
         ({"validation": (np.zeros((3, 5)), [0, 1])}, ValueError, r"validation\[1\] has shape \(2,\)"),
         ({"validation": (np.zeros((1, 5)), [0], [-1.0])}, ValueError, r"validation\[2\]\[0\] is -1"),
         ({"validation": (np.zeros((3, 5)),)}, ValueError, "validation has 1 parts"),
-        ({"callbacks": 3}, TypeError, "not iterable"),
+        ({"callbacks": 3}, TypeError, "callbacks is 3, but must be a sequence of functions"),
         ({"sample_weight": np.zeros(60)}, ValueError, "sample_weight must not be 0 for all rows"),
         ({"rng": 1.5}, TypeError, "rng is of type float"),
     ],
@@ -519,6 +529,52 @@ def test_bad_tables_are_refused_before_anything_changes(X, y, match):
     good = noisy_classes(n=60)
     other = ermin.Trainer(copy.copy(net), optimizer=ermin.SGD(0.1, momentum=0.9), rng=0)
     assert trainer.epoch(*good) == other.epoch(*good)
+
+
+def test_weights_of_the_rows_held_back_are_told_of_by_name():
+    X, y = noisy_classes(n=60)
+    held = ermin.training.choose_rows(60, 0.2, np.asarray(y, dtype=np.uint32), 0)
+    net = ermin.MLP([5, 2], output="softmax", rng=0)
+    with pytest.raises(
+        ValueError, match="sample_weight of the rows that are held back must not be 0 for all"
+    ):
+        ermin.fit(net, X, y, validation=0.2, sample_weight=np.where(held, 0.0, 1.0), rng=0)
+
+
+def test_a_selection_that_never_is_a_number_is_told_of():
+    X, y = noisy_classes(n=60)
+    with pytest.warns(RuntimeWarning, match="selection returned NaN after every epoch"):
+        history = ermin.fit(
+            ermin.MLP([5, 2], output="softmax", rng=0), X, y, epochs=3, selection=lambda net: float("nan")
+        )
+    assert (history.best_epoch, history.stopped_epoch) == (0, 3)
+    with pytest.raises(TypeError, match="selection returned 'high', but must return a number"):
+        ermin.fit(ermin.MLP([5, 2], output="softmax", rng=0), X, y, epochs=3, selection=lambda net: "high")
+
+
+@pytest.mark.parametrize("watched", [{"record_gradient_norm": True}, {"gradient_clip": 1e30}])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_looking_at_the_gradient_changes_no_bit(watched, dtype):
+    X, y = noisy_classes(n=300)
+    plain, other = (ermin.MLP([5, 20, 2], output="softmax", dtype=dtype, rng=0) for _ in range(2))
+    options = {"optimizer": ermin.SGD(0.05), "batch_size": 7, "epochs": 3, "l2": 0.1, "rng": 0}
+    ermin.fit(plain, X, y, **options)
+    ermin.fit(other, X, y, **options, **watched)
+    np.testing.assert_array_equal(vector(plain), vector(other))
+
+
+def test_only_networks_are_trained_and_a_trainer_keeps_its_own():
+    X, y = noisy_classes(n=60)
+    for call in (lambda: ermin.fit(None, X, y), lambda: ermin.Trainer([5, 2])):
+        with pytest.raises(TypeError, match=r"net is of type .*, but must be an MLP"):
+            call()
+    net = ermin.MLP([5, 2], output="softmax", rng=0)
+    with pytest.raises(TypeError, match="optimizer is 'adam', but must be an SGD, Adam or AdamW"):
+        ermin.Trainer(net, optimizer="adam")
+    trainer = ermin.Trainer(net)
+    with pytest.raises(AttributeError, match="net"):
+        trainer.net = ermin.MLP([5, 9, 2], output="softmax", rng=0)
+    assert trainer.net is net
 
 
 def test_a_value_that_is_not_finite_is_named_in_one_dimension_too():

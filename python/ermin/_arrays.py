@@ -5,6 +5,7 @@ Only the form is settled here (dtype, order, shape, array-likes, seeds); the nat
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 import sys
@@ -84,6 +85,28 @@ def whole(number: Any, name: str) -> int:
         return operator.index(number)
     except TypeError:
         raise TypeError(f"{name} is {number!r}, but must be an integer") from None
+
+
+def check_number(
+    name: str,
+    value: object,
+    low: float,
+    high: float,
+    need: str,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> float:
+    """`value` as a float inside its range, or an error that names it."""
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} is {value!r}, but must be a number")
+    number = float(value)
+    inside = (low < number if open_low else low <= number) and (
+        number < high if open_high else number <= high
+    )
+    if not (math.isfinite(number) and inside):
+        raise ValueError(f"{name} is {value}, but must be {need}")
+    return number
 
 
 def floats(x: ArrayLike, name: str, dtype: Any = None) -> NDArray[Any]:
@@ -226,6 +249,8 @@ def table(x: Any, name: str, n_columns: int) -> Rows:
 
     No copy is made of aligned native bool, int, uint, float32 and float64, nor of CSR; other forms are converted once.
     """
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise ValueError(f"{name} has masked elements, but must be known in every place")
     sparse = not isinstance(x, np.ndarray) and hasattr(x, "tocsr")
     array: Any = x if sparse else np.asarray(x)
     shape = array.shape
@@ -268,7 +293,10 @@ def targets(y: ArrayLike, name: str, n_rows: int, n_outputs: int, output: str, l
             )
         return np.ascontiguousarray(array, dtype=np.uint32)
     if array.shape != (n_rows, n_targets) and not (array.ndim == 1 and n_targets == 1):
-        raise ValueError(f"{name} has shape {array.shape}, but must have shape {(n_rows, n_targets)}")
+        or_classes = f"{(n_rows,)} of class indices or " if by_class else ""
+        raise ValueError(
+            f"{name} has shape {array.shape}, but must have shape {or_classes}{(n_rows, n_targets)}"
+        )
     if margin and kind in "biu" and not (array < 0).any() and (array <= 1).all():
         array = np.where(array == 0, np.int8(-1), np.int8(1))  # labels 0 and 1 are the sides −1 and 1
     return native(array if array.ndim == 2 else array[:, np.newaxis], name)

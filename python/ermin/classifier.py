@@ -6,11 +6,13 @@ Needs the extra ``ermin[sklearn]``. Parameters, attributes and behaviour are tho
 
 from __future__ import annotations
 
+import math
 import numbers
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ermin._arrays import check_number
 from ermin.perceptron import Perceptron, elementwise, is_stochastic
 
 # Last, so that a missing scikit-learn is told of by ermin.perceptron.
@@ -67,7 +69,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
         After each hidden layer: identity, logistic (or sigmoid), tanh, relu, leaky_relu, elu, selu, gelu, silu, mish or
         softplus.
     solver : {"lbfgs", "sgd", "adam"}, default "adam"
-        L-BFGS (by SciPy, all rows at once), stochastic gradient descent, or Adam.
+        L-BFGS (by SciPy, all rows at once), stochastic gradient descent, or Adam. L-BFGS knows no epochs: dropout,
+        label_smoothing, mixup_alpha, weight_decay and callbacks are refused with it, and early_stopping does nothing,
+        as in scikit-learn.
     alpha : float, default 1e-4
         Adds ½·alpha·Σ w²/Σ(weights of the batch) to the loss.
     batch_size : int or "auto", default "auto"
@@ -478,7 +482,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
                     raise ValueError(
                         f"class_weight has {label!r}, which is none of the classes {self.classes_}"
                     )
-                of_classes[self.classes_ == label] = weight
+                name = f"class_weight[{label!r}]"
+                of_classes[self.classes_ == label] = check_number(name, weight, 0, math.inf, "at least 0")
         else:
             labels = self._targets == "labels"
             rows = np.bincount(np.searchsorted(self.classes_, y)) if labels else y.sum(axis=0)

@@ -7,7 +7,7 @@ import operator
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ermin import schedules
+from ermin import _arrays, schedules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -51,7 +51,7 @@ class Array(NamedTuple):
 
 def _set_size(piece: object, *names: str) -> None:
     for name in names:
-        value = operator.index(getattr(piece, name))
+        value = _arrays.whole(getattr(piece, name), f"{type(piece).__name__}: {name}")
         if value < 1:
             raise ValueError(f"{type(piece).__name__}: {name} is {value}, but must be at least 1")
         object.__setattr__(piece, name, value)
@@ -59,7 +59,7 @@ def _set_size(piece: object, *names: str) -> None:
 
 def _set_factors(piece: object) -> None:
     for name in ("learning_rate_factor", "weight_decay_factor"):
-        value = schedules.check_number(
+        value = _arrays.check_number(
             f"{type(piece).__name__}: {name}", getattr(piece, name), 0, math.inf, "finite and at least 0"
         )
         object.__setattr__(piece, name, value)
@@ -261,7 +261,7 @@ class PeriodicEmbedding:
     def __post_init__(self) -> None:
         _set_size(self, "n", "n_frequencies", "n_outputs")
         _set_factors(self)
-        scale = schedules.check_number(
+        scale = _arrays.check_number(
             "PeriodicEmbedding: scale", self.scale, 0, math.inf, "greater than 0", open_low=True
         )
         object.__setattr__(self, "scale", scale)
@@ -364,7 +364,9 @@ class Columns:
         if not parts:
             raise ValueError("Columns has no parts, but must have at least one")
         largest = max(max(numbers) for numbers, _ in parts)
-        n_columns = largest + 1 if self.n_columns is None else operator.index(self.n_columns)
+        n_columns = (
+            largest + 1 if self.n_columns is None else _arrays.whole(self.n_columns, "Columns: n_columns")
+        )
         if largest >= n_columns:
             raise ValueError(f"Columns: an index is {largest}, but must be below n_columns, {n_columns}")
         object.__setattr__(self, "parts", tuple(parts))
@@ -382,7 +384,7 @@ def check_dropout(name: str, p: float | schedules.Constant) -> None:
     if isinstance(p, schedules.Adaptive):
         raise ValueError(f"{name} is an Adaptive schedule, which is for learning rates only")
     share = p.value if isinstance(p, schedules.Constant) else p
-    if schedules.check_number(name, share, 0, 1, "at least 0 and below 1") == 1:
+    if _arrays.check_number(name, share, 0, 1, "at least 0 and below 1") == 1:
         raise ValueError(f"{name} is {share}, but must be at least 0 and below 1")
 
 

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ermin._arrays import check_number
+
 __all__ = ["Huber", "Quantile"]
 
 
@@ -37,8 +39,7 @@ class Huber:
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.delta) and self.delta > 0):
-            raise ValueError(f"delta is {self.delta}, but must be greater than 0")
+        check_number("delta", self.delta, 0, math.inf, "greater than 0", open_low=True)
 
     def _native(self) -> tuple[str, float]:
         return "huber", float(self.delta)
@@ -71,8 +72,7 @@ class Quantile:
     q: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 < self.q < 1:
-            raise ValueError(f"q is {self.q}, but must be between 0 and 1")
+        check_number("q", self.q, 0, 1, "between 0 and 1", open_low=True, open_high=True)
 
     def _native(self) -> tuple[str, float]:
         return "quantile", float(self.q)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -22,6 +21,7 @@ __all__ = ["MLP"]
 
 _STILL = ("constant", 0.0, (0.0, 0.0, 0.0), 0.0)
 _NO_STEP = ("sgd", _STILL, _STILL, 0.0, 0.0, 0.0, False)
+_FIXED = frozenset({"sizes", "layers", "activation", "output", "dropout", "dtype"})
 _AS_IT_IS: tuple[list[Any], float, float] = ([], 0.0, 0.0)
 
 
@@ -119,6 +119,7 @@ class MLP:
             self._describe(sizes, activation, output, dropout, dtype)
         else:
             raise TypeError("MLP needs sizes or layers, but got neither")
+        _check_name("initializer", initializer)
         vector = np.empty(self._shape.n_parameters, dtype=self.dtype)
         self._shape.initialize(initializer, _arrays.seed(rng), vector)
         self._set_vector(vector, awaits_rows=initializer == "data")
@@ -131,13 +132,15 @@ class MLP:
         dropout: float | schedules.Constant,
         dtype: Any,
     ) -> None:
-        sizes = tuple(operator.index(size) for size in sizes)
+        sizes = tuple(_arrays.whole(size, f"sizes[{i}]") for i, size in enumerate(sizes))
         if len(sizes) < 2:
             raise ValueError(f"sizes is {sizes}, but must have at least two numbers: inputs and outputs")
         if min(sizes) < 1:
             raise ValueError(f"sizes is {sizes}, but each must be at least 1")
         n_hidden = len(sizes) - 2
         activation = (activation,) * n_hidden if isinstance(activation, str) else tuple(activation)
+        for i, name in enumerate(activation):
+            _check_name(f"activation[{i}]", name)
         if len(activation) != n_hidden:
             raise ValueError(
                 f"activation has {len(activation)} names, but there are {n_hidden} hidden layers"
@@ -176,6 +179,8 @@ class MLP:
         self.dropout = 0.0
 
     def _set_dtype(self, dtype: Any) -> None:
+        if dtype is None:  # which NumPy takes for float64
+            raise ValueError("dtype is None, but must be float32 or float64")
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValueError(f"dtype is {dtype!r}, but must be float32 or float64")
@@ -184,6 +189,7 @@ class MLP:
         self, layers: Sequence[pieces.Layer], sizes: tuple[int, ...], output: str
     ) -> list[float | schedules.Constant]:
         """Lay the parameters out; returns the dropout after each native layer."""
+        _check_name("output", output)
         described = pieces.describe(layers, sizes[0])
         self._shape = _core.Shape(described.layers, described.columns, output)
         self.layers = tuple(layers)
@@ -200,15 +206,22 @@ class MLP:
         `awaits_rows` says that they are to be set by the first rows there are to learn from.
         """
         vector.flags.writeable = False
-        self._vector = vector
-        self._awaits_rows = awaits_rows
+        self.__dict__["_vector"] = vector
+        self.__dict__["_awaits_rows"] = awaits_rows
 
-    def _first_vector(self, settings: _core.Settings, table: Table) -> NDArray[Any]:
-        """A copy of the parameters for a run to begin with."""
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _FIXED and "_vector" in self.__dict__:
+            raise AttributeError(f"{name} is what the network was made with; make another to change it")
+        super().__setattr__(name, value)
+
+    def _first_vector(self, settings: _core.Settings, table: Table) -> tuple[NDArray[Any], bool]:
+        """A copy of the parameters for a run to begin with, and whether they still wait for rows that count."""
         vector = self._vector.copy()
-        if self._awaits_rows:
-            self._shape.fit_to_rows(settings, vector, table)
-        return vector
+        weights = table[2]
+        if not self._awaits_rows or (weights is not None and not weights.any()):
+            return vector, self._awaits_rows
+        self._shape.fit_to_rows(settings, vector, table)
+        return vector, False
 
     def _split(self, vector: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]:
         """Views of a flat vector as the weights and biases of dense layers."""
@@ -520,6 +533,11 @@ class MLP:
         hidden = f", activation={list(self.activation)}" if self.activation else ""
         dropout = f", dropout={self.dropout}" if self.dropout else ""
         return f"MLP({list(self.sizes)}{hidden}, output={self.output!r}{dropout}, dtype={self.dtype.name!r})"
+
+
+def _check_name(argument: str, name: object) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"{argument} is {name!r}, but must be a name")
 
 
 def _put(name: str, place: NDArray[Any], value: NDArray[Any]) -> None:

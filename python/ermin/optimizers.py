@@ -7,7 +7,8 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TypeAlias
 
 from ermin import schedules
-from ermin.schedules import Constant, check_number
+from ermin._arrays import check_number
+from ermin.schedules import Constant
 
 __all__ = ["SGD", "Adam", "AdamW"]
 

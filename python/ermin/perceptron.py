@@ -37,6 +37,8 @@ ACTIVATIONS = (
 )  # fmt: skip
 _OUTPUTS = {"identity": "identity", "softmax": "softmax", "logistic": "sigmoid", "exp": "exp"}
 """The output functions by scikit-learn's names."""
+_BY_EPOCHS = ("dropout", "label_smoothing", "mixup_alpha", "weight_decay", "callbacks")
+"""What L-BFGS knows nothing of."""
 _ROWS_BY_DEFAULT = 200
 """Rows in a batch where nothing else is said."""
 
@@ -311,6 +313,11 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
         if self.solver == "lbfgs" and own[0] is not None:
             raise ValueError("X_val is for the solvers 'sgd' and 'adam', but solver is 'lbfgs'")
+        for name in _BY_EPOCHS if self.solver == "lbfgs" else ():
+            if value := getattr(self, name, None):
+                raise ValueError(
+                    f"{name} is {value!r}, but is for the solvers 'sgd' and 'adam'; solver is 'lbfgs'"
+                )
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         checked, y = self._check(X, y, reset=first)
         self._learn(y, first=first, incremental=incremental)

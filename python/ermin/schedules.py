@@ -10,6 +10,8 @@ import math
 from dataclasses import KW_ONLY, asdict, dataclass, fields
 from typing import Any, ClassVar, TypeAlias
 
+from ermin._arrays import check_number, whole
+
 __all__ = [
     "Adaptive",
     "Constant",
@@ -23,19 +25,6 @@ __all__ = [
 
 # What the native module takes: name, value, three parameters, warm-up.
 Native: TypeAlias = tuple[str, float, tuple[float, float, float], float]
-
-
-def check_number(
-    name: str, value: object, low: float, high: float, need: str, *, open_low: bool = False
-) -> float:
-    """`value` as a float inside its range, or an error that names it."""
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__float__"):
-        raise TypeError(f"{name} is {value!r}, but must be a number")
-    number = float(value)
-    inside = (low < number if open_low else low <= number) and number <= high
-    if not (math.isfinite(number) and inside):
-        raise ValueError(f"{name} is {value}, but must be {need}")
-    return number
 
 
 @dataclass(frozen=True)
@@ -250,7 +239,8 @@ class Adaptive(Constant):
 
     def _check(self) -> None:
         check_number("factor", self.factor, 1, math.inf, "at least 1")
-        check_number("patience", self.patience, 1, 2**32, "at least 1")
+        patience = whole(self.patience, "patience")
+        check_number("patience", patience, 1, 2**32, "from 1 to 2**32")
         check_number("tolerance", self.tolerance, 0, math.inf, "at least 0")
 
     def _parameters(self) -> tuple[float, float, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ermin import _arrays, _core, losses, schedules
-from ermin.optimizers import Adam, needs_length
+from ermin.optimizers import SGD, Adam, needs_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,10 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from ermin.network import MLP, Table
-    from ermin.optimizers import SGD
 
 __all__ = ["EpochState", "History", "Trainer", "fit"]
 
+_MOST = 2**31 - 1
+"""Epochs, rows of a batch, and so on; the number of steps then has room in 64 bits."""
 _MOST_ROWS_BY_DEFAULT = 200
 """Rows in a batch where nothing else is said: scikit-learn's number."""
 
@@ -43,7 +43,7 @@ class EpochState:
     seconds : float
         Since the run began.
     net : MLP
-        The network with this epoch's parameters.
+        The network with this epoch's parameters. It is there to be read: what is assigned to it does not reach the run.
 
     Examples
     --------
@@ -225,7 +225,7 @@ def fit(
         Greater than 0: the rows of a batch are mixed with those of the same batch in another order, inputs, targets and
         weights, λ to 1 − λ, with λ drawn from Beta(alpha, alpha) once a batch (Zhang et al. 2018). In training only.
     gradient_clip : float, optional
-        The greatest norm of a step's gradient over all parameters; a longer gradient is shortened to it.
+        The greatest norm of a step's gradient over all parameters but frozen ones; a longer one is shortened to it.
     record_gradient_norm : bool, default False
         Record the norm of each layer's gradient in `History.gradient_norm`.
     callbacks : sequence of callable
@@ -272,6 +272,7 @@ def fit(
     >>> bool((net.predict(X) == y).mean() > 0.9)
     True
     """
+    _check_network(net)
     seed = _arrays.seed(rng)
     chosen = losses.native(loss)
     table = net._table(X, y, sample_weight, chosen[0], ("X", "y", "sample_weight"))
@@ -285,8 +286,8 @@ def fit(
         raise ValueError("selection is 'error', but that needs validation and a softmax or sigmoid output")
     epochs = _at_least_one("epochs", epochs)
     patience = None if patience is None else _at_least_one("patience", patience)
-    if not (math.isfinite(min_delta) and min_delta >= 0):
-        raise ValueError(f"min_delta is {min_delta}, but must be at least 0")
+    min_delta = _arrays.check_number("min_delta", min_delta, 0, math.inf, "at least 0")
+    listeners = _listeners(callbacks)
     n_rows = len(table[0]) if table[3] is None else len(table[3])
     batch_size = _batch_size(batch_size, n_rows)
     total_steps = epochs * -(-n_rows // batch_size)
@@ -305,12 +306,11 @@ def fit(
         seed,
         n_threads,
     )
-    plan = (epochs, patience, float(min_delta), criterion, bool(restore_best))
+    plan = (epochs, patience, min_delta, criterion, bool(restore_best))
 
     before, awaited_rows = net._vector, net._awaits_rows
-    vector = net._first_vector(settings, table)
+    vector, _ = net._first_vector(settings, table)
     bar = _ProgressBar(epochs) if progress and not callable(progress) else None
-    listeners = tuple(callbacks)
     if bar:
         listeners = (*listeners, bar)
     elif callable(progress):
@@ -332,6 +332,12 @@ def fit(
     training, validating, rates, seconds, norms = curves
     by_layer = norms.reshape(len(training), -1) if record_gradient_norm else None
     history = History(training, validating, rates, seconds, best_epoch, reason, by_layer)
+    if criterion == "score" and not best_epoch and reason == "epochs":
+        warnings.warn(
+            "selection returned NaN after every epoch; the network keeps the last parameters",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     if reason == "diverged":
         warnings.warn(
             f"the loss was not finite in epoch {history.stopped_epoch}; the parameters of epoch {best_epoch} "
@@ -362,9 +368,29 @@ def _observer(
         # Every listener hears of every epoch, also after one has said "stop".
         answers = [listener(state) for listener in listeners]
         stop = any(isinstance(answer, str) and answer == "stop" for answer in answers)
-        return stop, math.nan if score is None else float(score(net))
+        return stop, math.nan if score is None else _number(score(net))
 
     return observe
+
+
+def _listeners(
+    callbacks: Sequence[Callable[[EpochState], object]],
+) -> tuple[Callable[[EpochState], object], ...]:
+    try:
+        listeners = tuple(callbacks)
+    except TypeError:
+        raise TypeError(f"callbacks is {callbacks!r}, but must be a sequence of functions") from None
+    for i, listener in enumerate(listeners):
+        if not callable(listener):
+            raise TypeError(f"callbacks[{i}] is {listener!r}, but must be a function")
+    return listeners
+
+
+def _number(score: Any) -> float:
+    try:
+        return float(score)
+    except (TypeError, ValueError):
+        raise TypeError(f"selection returned {score!r}, but must return a number") from None
 
 
 def _without_answer(listener: Callable[[EpochState], object]) -> Callable[[EpochState], object]:
@@ -398,9 +424,11 @@ class _ProgressBar:
 
 
 def _at_least_one(name: str, value: int) -> int:
-    number = operator.index(value)
+    number = _arrays.whole(value, name)
     if number < 1:
         raise ValueError(f"{name} is {number}, but must be at least 1")
+    if number > _MOST:
+        raise ValueError(f"{name} is {number}, but must be at most {_MOST}")
     return number
 
 
@@ -410,6 +438,16 @@ def _batch_size(batch_size: int | str, n_rows: int) -> int:
             raise ValueError(f"batch_size is {batch_size!r}, but must be 'auto' or a whole number")
         return min(_MOST_ROWS_BY_DEFAULT, n_rows)
     return min(_at_least_one("batch_size", batch_size), n_rows)
+
+
+def _check_optimizer(optimizer: object) -> None:
+    if not isinstance(optimizer, (SGD, Adam)):
+        raise TypeError(f"optimizer is {optimizer!r}, but must be an SGD, Adam or AdamW")
+
+
+def _check_network(net: object) -> None:
+    if not hasattr(net, "_first_vector"):
+        raise TypeError(f"net is of type {type(net).__name__}, but must be an MLP")
 
 
 def _settings(
@@ -428,9 +466,8 @@ def _settings(
     n_threads: int | None,
 ) -> _core.Settings:
     optimizer = Adam() if optimizer is None else optimizer
-    if not hasattr(optimizer, "_native"):
-        raise TypeError(f"optimizer is {optimizer!r}, but must be SGD, Adam or AdamW")
-    check = schedules.check_number
+    _check_optimizer(optimizer)
+    check = _arrays.check_number
     smoothing = check("label_smoothing", label_smoothing, 0, 1, "from 0 to 1")
     if smoothing and net.output not in ("softmax", "sigmoid"):
         raise ValueError(
@@ -481,7 +518,8 @@ def _hold_back(
     try:
         fraction = float(validation)  # type: ignore[arg-type]  # anything else is refused on the next lines
     except (TypeError, ValueError):
-        raise TypeError(f"validation is {validation!r}, but must be None, a fraction or (X, y)") from None
+        kind = type(validation).__name__
+        raise TypeError(f"validation is of type {kind}, but must be None, a fraction or (X, y)") from None
     if not 0 < fraction < 1:
         raise ValueError(f"validation is {fraction}, but must be between 0 and 1")
     X, y, weights, _ = table
@@ -549,13 +587,16 @@ class Trainer:
         rng: _arrays.RngLike = None,
         n_threads: int | None = None,
     ) -> None:
+        _check_network(net)
+        if optimizer is not None:
+            _check_optimizer(optimizer)
         if total_steps is None:
             if optimizer is not None and needs_length(optimizer):
                 raise ValueError("total_steps is None, but the optimizer's schedule depends on it")
             if any(map(schedules.needs_length, net._dropouts)):
                 raise ValueError("total_steps is None, but the network's dropout depends on it")
         total_steps = 1 if total_steps is None else _at_least_one("total_steps", total_steps)
-        self.net = net
+        self._net = net
         self._loss, self._optimizer, self._batch_size = losses.native(loss), optimizer, batch_size
         clip = (gradient_clip, False)
         self._options = (
@@ -570,6 +611,11 @@ class Trainer:
         )
         self._natives: dict[int, _core.Settings] = {}
         self._state = _core.TrainerState.fresh(net._shape, self._native(1), net._vector)
+
+    @property
+    def net(self) -> MLP:
+        """The network that is trained; the moments are its own, so that another one needs a trainer of its own."""
+        return self._net
 
     def _native(self, n_rows: int) -> _core.Settings:
         """The settings for that many rows; the latest are kept, because steps in a loop have the same number."""
@@ -613,9 +659,9 @@ class Trainer:
     def _advance(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, *, epoch: bool) -> float:
         table = self.net._table(X, y, sample_weight, self._loss[0], ("X", "y", "sample_weight"))
         settings = self._native(len(table[0]))
-        vector = self.net._first_vector(settings, table)
+        vector, awaits_rows = self.net._first_vector(settings, table)
         value, _ = self._state.advance(self.net._shape, settings, vector, table, epoch, True)
-        self.net._set_vector(vector)
+        self.net._set_vector(vector, awaits_rows=awaits_rows)
         return value
 
     def __getstate__(self) -> dict[str, Any]:

@@ -99,6 +99,9 @@ pub struct Names {
 pub const TRAINING: Names = Names { x: "X", y: "y", weights: "sample_weight" };
 /// The names of what is held back.
 pub const VALIDATION: Names = Names { x: "validation[0]", y: "validation[1]", weights: "validation[2]" };
+/// The names of what is held back from the table itself.
+pub const HELD_BACK: Names =
+    Names { x: "X", y: "y", weights: "sample_weight of the rows that are held back" };
 
 impl Data<'_> {
     /// Judges every value as the type `T` holds it: inputs finite, targets what the loss is defined for, weights finite
@@ -223,6 +226,8 @@ fn check_values<T: Real>(values: &Rows, loss: Loss, argument: &'static str) -> R
         });
         if let Some((column, value)) = wrong {
             let index = if values.n_columns() == 1 { vec![row] } else { vec![row, column] };
+            let need =
+                if value.is_finite() && !T::of(value).is_finite() { "be finite in float32" } else { need };
             return Err(Error::Value { argument, index, value, need });
         }
         if matches!(loss, Loss::Kl | Loss::CrossEntropy) && (sum - 1.0).abs() > tolerance {

@@ -169,8 +169,10 @@ pub fn fit_to_rows<T: Real>(
         let mut mixtures = sequence(1 + l as u64);
         for o in 0..outputs {
             let sum = |s: usize| sums[s * outputs + o].f64();
-            let mean = (0..n).map(sum).sum::<f64>() / n as f64;
-            let variance = (0..n).map(|s| (sum(s) - mean) * (sum(s) - mean)).sum::<f64>() / n as f64;
+            // From the first row's sum on: the same sum for all rows then has no deviation at all.
+            let rest = |s: usize| sum(s) - sum(0);
+            let mean = (0..n).map(rest).sum::<f64>() / n as f64;
+            let variance = (0..n).map(|s| (rest(s) - mean) * (rest(s) - mean)).sum::<f64>() / n as f64;
             // Shares that are uniform on the simplex: exponential numbers over their sum.
             let (mut mixture, mut whole) = (0.0, 0.0);
             for _ in 0..MIXED {
@@ -178,10 +180,13 @@ pub fn fit_to_rows<T: Real>(
                 mixture += share * sum(mixtures.below(n as u64) as usize);
                 whole += share;
             }
-            if !(variance.is_finite() && variance > 1e-60) {
+            // Of less than the sums' own rounding nothing can be said.
+            let largest = (0..n).map(|s| sum(s).abs()).fold(0.0, f64::max);
+            let (deviation, noise) = (variance.sqrt(), 8.0 * rounding::<T>() * largest);
+            if !(deviation.is_finite() && deviation > noise && deviation > 1e-30) {
                 continue;
             }
-            let factor = 1.0 / variance.sqrt();
+            let factor = 1.0 / deviation;
             for w in known[layer.place.start..biases].iter_mut().skip(o).step_by(outputs) {
                 *w = T::of(w.f64() * factor);
             }
@@ -191,6 +196,11 @@ pub fn fit_to_rows<T: Real>(
         }
     }
     Ok(())
+}
+
+/// Half the distance from 1 to the next number.
+fn rounding<T: Real>() -> f64 {
+    if size_of::<T>() == 4 { f64::from(f32::EPSILON) / 2.0 } else { f64::EPSILON / 2.0 }
 }
 
 /// Rows of `data` that have weight, each with its `n_columns` numbers: all, or [`LOOKED_AT`] of them, drawn.

@@ -1,7 +1,8 @@
 //! The size of a gradient: its norm by layer, and clipping by the norm of the whole.
 
 use super::Shape;
-use crate::simd::{Kernel, Real, Simd, dispatch};
+use crate::math::constant;
+use crate::simd::{Kernel, Real, Simd, Vector, dispatch};
 use std::ops::Range;
 
 /// Σ g² in `f64`, by eight lanes and then their sum in order.
@@ -55,9 +56,28 @@ impl Squares {
 /// Adds the gradient l2·w of the penalty ½·l2·Σw² over the weights, each group's by its factor.
 pub fn add_penalty<T: Real>(shape: &Shape, gradient: &mut [T], parameters: &[T], l2: f64) {
     for group in shape.groups.iter().filter(|group| group.decay_factor != 0.0) {
-        let l2 = T::of(l2 * group.decay_factor);
-        let weights = gradient[group.range.clone()].iter_mut().zip(&parameters[group.range.clone()]);
-        weights.for_each(|(g, w)| *g = *g + l2 * *w);
+        let (gradient, weights) = (&mut gradient[group.range.clone()], &parameters[group.range.clone()]);
+        dispatch(AddScaled { to: gradient, factor: l2 * group.decay_factor, from: weights });
+    }
+}
+
+/// to + factor·from, rounded once, as the optimiser does it: whether a norm is looked at changes no bit.
+struct AddScaled<'a, T> {
+    to: &'a mut [T],
+    factor: f64,
+    from: &'a [T],
+}
+
+impl<T: Real> Kernel for AddScaled<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let factor = constant::<T::Vector<S>>(self.factor);
+        let lanes = T::Vector::<S>::LANES;
+        for (to, from) in self.to.chunks_mut(lanes).zip(self.from.chunks(lanes)) {
+            let sum = factor.mul_add(T::Vector::<S>::from_first(from), T::Vector::<S>::from_first(to));
+            sum.copy_to_partial(to);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::core;
 use crate::error::{Error, Result};
 use crate::mlp::activation::Activation;
 use crate::mlp::block::{Block, MOST_ROWS, NARROW, Way};
-use crate::mlp::data::{Data, Names, TRAINING, VALIDATION, check_categories};
+use crate::mlp::data::{Data, HELD_BACK, Names, TRAINING, VALIDATION, check_categories};
 use crate::mlp::initializer::{Initializer, fit_to_rows};
 use crate::mlp::loss::Loss;
 use crate::mlp::optim::{Optimizer, Rule, State};
@@ -563,7 +563,7 @@ fn fit_as<'py, T: Trained>(
         };
         let judged = check(&data, TRAINING).and_then(|()| match &validation {
             // A part of the same table, whose values have been judged.
-            Some(part) if part.index.is_some() => part.check_weight(VALIDATION),
+            Some(part) if part.index.is_some() => part.check_weight(HELD_BACK),
             Some(other) => check(other, VALIDATION),
             None => Ok(()),
         });
