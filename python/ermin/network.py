@@ -97,6 +97,9 @@ class MLP:
     array([0, 1, 1, 0])
     """
 
+    _vector: NDArray[Any]
+    _awaits_rows: bool
+
     def __init__(
         self,
         sizes: Sequence[int] | None = None,
