@@ -623,6 +623,13 @@ def test_tolerance_is_that_of_the_dtype():
         ermin.entropy([0.5, 0.5 + 2e-8])
 
 
+def test_weights_whose_sum_overflows_are_refused():
+    p = np.full((3, 2), 0.5)
+    for truth in (p, [0, 1, 0]):
+        with pytest.raises(ValueError, match=r"^sample_weight must have a finite sum"):
+            ermin.empirical_risk(truth, p, sample_weight=[1e308] * 3)
+
+
 def test_an_eps_beyond_float32_is_an_error_and_no_warning():
     p = np.float32([0.5, 0.5])
     for eps in (1e300, 1e-300):
