@@ -230,6 +230,16 @@ def test_extreme_float32_logits_have_probabilities_without_a_warning():
     assert ermin.Categorical(logits=np.float32([3e38, -3e38])).p.tolist() == [1, 0]
 
 
+def test_columns_of_one_table_do_not_overlap():
+    table = np.ones((5, 2), np.int64)
+    out = table.view(np.float64)[:, 1]
+    assert ermin.Categorical([0.5, 0.5]).log_prob(table[:, 0], out=out) is out
+    assert (table[:, 0] == 1).all()
+    table[...] = 1
+    with pytest.raises(ValueError, match="out overlaps an input"):
+        ermin.Categorical([0.5, 0.5]).log_prob(table[:, 1], out=out)
+
+
 def test_more_data_come_nearer_to_the_truth():
     p = dirichlet(6)
     errors = []

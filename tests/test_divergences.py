@@ -588,6 +588,7 @@ REFUSED = [
     ({"validate": "maybe"}, r"^validate is 'maybe', but must be"),
     ({"validate": None}, r"^validate is None, but must be"),
     ({"eps": 1e-9}, r"^eps is 1e-09, but zero='inf' has no use for it"),
+    ({"zero": np.array(["inf", "clip"])}, r"^zero is array"),
     ({"zero": "clip", "eps": 0}, r"^eps is 0.0, but must be positive and at most 1"),
     ({"zero": "clip", "eps": 2}, r"^eps is 2.0, but must be positive and at most 1"),
     ({"zero": "smooth", "eps": np.inf}, r"^eps is inf, but must be positive and finite"),
@@ -620,6 +621,20 @@ def test_tolerance_is_that_of_the_dtype():
     ermin.entropy([0.5, 0.5 + 1e-8])
     with pytest.raises(ValueError, match="sums to"):
         ermin.entropy([0.5, 0.5 + 2e-8])
+
+
+def test_weights_whose_sum_overflows_are_refused():
+    p = np.full((3, 2), 0.5)
+    for truth in (p, [0, 1, 0]):
+        with pytest.raises(ValueError, match=r"^sample_weight must have a finite sum"):
+            ermin.empirical_risk(truth, p, sample_weight=[1e308] * 3)
+
+
+def test_an_eps_beyond_float32_is_an_error_and_no_warning():
+    p = np.float32([0.5, 0.5])
+    for eps in (1e300, 1e-300):
+        with pytest.raises(ValueError, match=r"^eps is 1e"):
+            ermin.kl_divergence(p, p, zero="smooth", eps=eps)
 
 
 RISKS = [

@@ -499,7 +499,7 @@ def _plan(
     zero: Zero, eps: float | None, base: float | None, validate: Validate, single: bool
 ) -> tuple[str, float, str, float]:
     """The options as the native module takes them, judged."""
-    if zero not in _ZEROS:
+    if not (isinstance(zero, str) and zero in _ZEROS):
         raise ValueError(f"zero is {zero!r}, but must be one of {', '.join(map(repr, _ZEROS))}")
     known = isinstance(validate, (bool, np.bool_, str)) and validate in _VALIDATIONS
     if not known:
@@ -511,7 +511,9 @@ def _plan(
             f'eps is {eps!r}, but zero={zero!r} has no use for it: it goes with "clip" and "smooth"'
         )
     eps = _number(eps, "eps")
-    if not 0 < (np.float32(eps) if single else eps) < math.inf or (zero == "clip" and eps > 1):
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = np.float32(eps) if single else eps
+    if not 0 < rounded < math.inf or (zero == "clip" and eps > 1):
         need = "positive and at most 1" if zero == "clip" else "positive and finite"
         raise ValueError(f"eps is {eps}, but must be {need}" + (" in float32" if 0 < eps < 1e-38 else ""))
     return zero, eps, _VALIDATIONS[validate], 0.0 if base is None else _base(base)
@@ -568,16 +570,9 @@ def _out(
         raise ValueError("out is not aligned, but must be")
     named = [(operand.array, operand.name) for operand in operands]
     for array, name in named + [(other, "an input") for other in others if other is not None]:
-        if _overlap(out, array):
+        if _arrays.overlap(out, array):
             raise ValueError(f"out overlaps {name} in memory, but must have memory of its own")
     return out
-
-
-def _overlap(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    try:
-        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]  # NumPy takes any number
-    except np.exceptions.TooHardError:
-        return True
 
 
 def _scalar(value: float, single: bool, out: NDArray[Any] | None) -> Any:

@@ -160,7 +160,7 @@ impl<'a> Problem<'a> {
             let averaged = matches!(place, Place::Mean);
             let piece = Piece { problem: self, weights, rows: 0..n_rows, events: 0..n, n, place: &mut place };
             let partial = piece.run()?;
-            return Ok(if averaged { mean(&[partial]) } else { 0.0 });
+            return if averaged { mean(&[partial]) } else { Ok(0.0) };
         }
         // Where a piece is part of a row, it leaves its sums; so it does for a mean.
         let kept = if long || matches!(sink, Sink::Mean(_)) { n_pieces } else { 0 };
@@ -209,7 +209,7 @@ impl<'a> Problem<'a> {
             return Err(error);
         }
         if !long {
-            return Ok(if kept > 0 { mean(&partials) } else { 0.0 });
+            return if kept > 0 { mean(&partials) } else { Ok(0.0) };
         }
         self.finish(&partials, columns, weights, rest)
     }
@@ -330,7 +330,7 @@ impl<'a> Problem<'a> {
             }
             total.weigh(value[0], weights.map_or(1.0, |weights| weights[row]));
         }
-        Ok(mean(&[total]))
+        mean(&[total])
     }
 
     /// The first value that is no probability, or no logit, in these rows.
@@ -397,11 +397,15 @@ fn check_weights(weights: &[f64]) -> Result<()> {
 }
 
 /// The weighted mean of the pieces' rows.
-fn mean(partials: &[Partial]) -> f64 {
+fn mean(partials: &[Partial]) -> Result<f64> {
     let mut total = Partial::default();
     for piece in partials {
         total.terms.merge(piece.terms);
         total.weight.merge(piece.weight);
     }
-    total.terms.value() / total.weight.value()
+    let weight = total.weight.value();
+    if !weight.is_finite() {
+        return Err(Error::Empty { argument: "sample_weight", need: "have a finite sum" });
+    }
+    Ok(total.terms.value() / weight)
 }
