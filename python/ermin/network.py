@@ -142,8 +142,8 @@ class MLP:
             raise ValueError(f"sizes is {sizes}, but each must be at least 1")
         n_hidden = len(sizes) - 2
         activation = (activation,) * n_hidden if isinstance(activation, str) else tuple(activation)
-        for i, name in enumerate(activation):
-            _check_name(f"activation[{i}]", name)
+        for i, chosen in enumerate(activation):
+            _check_name(f"activation[{i}]", chosen)
         if len(activation) != n_hidden:
             raise ValueError(
                 f"activation has {len(activation)} names, but there are {n_hidden} hidden layers"
