@@ -486,6 +486,11 @@ def test_divergence_restores_the_best_weights_and_warns():
         ({"selection": "error"}, ValueError, "selection is 'error', but that needs validation"),
         ({"optimizer": "adam"}, TypeError, "optimizer is 'adam'"),
         ({"loss": "squared_err"}, ValueError, 'loss is "squared_err"'),
+        (
+            {"loss": "gaussian_nll"},
+            ValueError,
+            'loss is "gaussian_nll", which does not go with 2 outputs of kind "soft',
+        ),
         ({"sample_weight": -np.ones(60)}, ValueError, r"sample_weight\[0\] is -1, but must be finite and at"),
         ({"sample_weight": np.ones(59)}, ValueError, r"sample_weight has shape \(59,\), but must have shape"),
         ({"sample_weight": np.full(60, np.nan)}, ValueError, r"sample_weight\[0\] is NaN"),

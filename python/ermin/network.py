@@ -368,7 +368,11 @@ class MLP:
         rows = _arrays.table(X, names[0], self.sizes[0])
         if not len(rows):
             raise ValueError(f"{names[0]} has no rows, but must have at least one")
-        targets = _arrays.targets(y, names[1], len(rows), self.sizes[-1], self.output, loss)
+        try:
+            targets = _arrays.targets(y, names[1], len(rows), self.sizes[-1], self.output, loss)
+        except ValueError:
+            self._shape.check_loss((loss, 0.5))  # the wrong loss would make the right targets look wrong
+            raise
         return rows, targets, _arrays.row_weights(sample_weight, names[2], len(rows)), None
 
     def _settings(self, loss: tuple[str, float]) -> _core.Settings:

@@ -126,6 +126,11 @@ impl Shape {
         Ok(())
     }
 
+    /// An error if that loss does not go with the network's outputs.
+    fn check_loss(&self, loss: (String, f64)) -> PyResult<()> {
+        fitting_loss(&self.0, loss).map(|_| ())
+    }
+
     /// Sets the parameters of dense layers in `vector` by the rows of `table`, which are judged first.
     fn fit_to_rows(
         &self,
@@ -238,6 +243,27 @@ fn schedule((name, value, [first, second, third], warmup): Scheduled) -> PyResul
 /// An optimiser as `optimizers.py` hands it over: kind, learning rate, weight decay, two factors, epsilon, Nesterov.
 type Optimizing = (String, Scheduled, Scheduled, f64, f64, f64, bool);
 
+/// The loss of that name and parameter, if it goes with the network's outputs.
+fn fitting_loss(shape: &mlp::Shape, (name, parameter): (String, f64)) -> PyResult<Loss> {
+    let (output, k) = (shape.output, shape.n_outputs());
+    let loss = if name == "auto" { Some(Loss::of_output(output)) } else { Loss::named(&name, parameter) };
+    let Some(loss) = loss else {
+        let known = Loss::NAMES.join(", ");
+        return Err(PyValueError::new_err(format!("loss is {name:?}, but must be one of {known}")));
+    };
+    if !loss.fits(output, k) {
+        let fits = |name: &&str| Loss::named(name, 0.5).is_some_and(|loss| loss.fits(output, k));
+        let fitting: Vec<&str> = Loss::NAMES.into_iter().filter(fits).collect();
+        let output =
+            Output::NAMES.into_iter().find(|(_, known)| *known == output).map_or("", |(name, _)| name);
+        return Err(PyValueError::new_err(format!(
+            "loss is {name:?}, which does not go with {k} outputs of kind {output:?}; it must be one of {}",
+            fitting.join(", ")
+        )));
+    }
+    Ok(loss)
+}
+
 /// What stays the same during a run.
 #[pyclass(frozen)]
 pub struct Settings(train::Settings);
@@ -264,23 +290,7 @@ impl Settings {
         seed: Seed,
         n_threads: Option<usize>,
     ) -> PyResult<Settings> {
-        let (output, k) = (shape.0.output, shape.0.n_outputs());
-        let (name, parameter) = loss;
-        let loss = if name == "auto" { Some(Loss::of_output(output)) } else { Loss::named(&name, parameter) };
-        let Some(loss) = loss else {
-            let known = Loss::NAMES.join(", ");
-            return Err(PyValueError::new_err(format!("loss is {name:?}, but must be one of {known}")));
-        };
-        if !loss.fits(output, k) {
-            let fits = |name: &&str| Loss::named(name, 0.5).is_some_and(|loss| loss.fits(output, k));
-            let fitting: Vec<&str> = Loss::NAMES.into_iter().filter(fits).collect();
-            let output =
-                Output::NAMES.into_iter().find(|(_, known)| *known == output).map_or("", |(name, _)| name);
-            return Err(PyValueError::new_err(format!(
-                "loss is {name:?}, which does not go with {k} outputs of kind {output:?}; it must be one of {}",
-                fitting.join(", ")
-            )));
-        }
+        let loss = fitting_loss(&shape.0, loss)?;
         let (kind, learning_rate, weight_decay, first, second, epsilon, nesterov) = optimizer;
         let rule = match kind.as_str() {
             "adam" => Rule::Adam { beta_1: first, beta_2: second, epsilon },
