@@ -219,7 +219,7 @@ impl<T: Real> Kernel for Transpose<'_, T> {
         if self.rows == 0 || self.columns == 0 {
             return;
         }
-        let lanes = T::Vector::<S>::LANES;
+        let lanes = T::Vector::<S::Single>::LANES;
         assert!(self.to_row >= self.rows);
         assert!((self.rows - 1) * self.from_row + self.columns.div_ceil(lanes) * lanes <= self.from.len());
         assert!(
@@ -235,18 +235,18 @@ impl<T: Real> Kernel for Transpose<'_, T> {
                 let columns = lanes.min(self.columns - column);
                 let mut from = self.from.as_ptr().wrapping_add(row * self.from_row + column);
                 let mut to = self.to.as_mut_ptr().wrapping_add(column * self.to_row + row);
-                let mut square = [T::Vector::<S>::splat(T::ZERO); 16];
+                let mut square = [T::Vector::<S::Single>::splat(T::ZERO); 16];
                 let whole = rows == lanes && columns == lanes && room >= lanes;
                 let mut i = 0;
                 while i < lanes {
                     if whole || i < rows {
                         // SAFETY: `from`'s rows end with whole vectors.
-                        square[i] = unsafe { T::Vector::<S>::load(from) };
+                        square[i] = unsafe { T::Vector::<S::Single>::load(from) };
                     }
                     from = from.wrapping_add(self.from_row);
                     i += 1;
                 }
-                T::Vector::<S>::turn(&mut square);
+                T::Vector::<S::Single>::turn(&mut square);
                 i = 0;
                 while i < lanes {
                     // SAFETY: a whole vector in a row of `to`, or as many lanes as there is room for.

@@ -295,6 +295,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The same instructions on vectors of four lanes, for as few samples. A kernel that runs with it takes the number
     /// of lanes from the vector, not from the element type, and folds no lanes.
     type Narrow: Simd;
+    /// The same instructions on vectors of a register each, for what needs many of them at a time. As with `Narrow`, a
+    /// kernel takes the number of lanes from the vector.
+    type Single: Simd;
     /// Rows and vectors of the register tile of a matrix product: accumulators, loads and a broadcast must fit.
     const TILE_ROWS: usize;
     /// See [`Simd::TILE_ROWS`].
