@@ -89,14 +89,16 @@ impl<T: Real, E: End<T>> Kernel for Product<'_, T, E> {
         assert!(!E::READS || self.n == whole);
         assert!(self.start.is_none_or(|start| start.len() >= self.m));
         // Tiles of almost equal height: a last one of a row or two would wait for its few chains.
-        let (tiles, mut column) = (self.m.div_ceil(S::TILE_ROWS), 0);
+        let tiles = self.m.div_ceil(S::TILE_ROWS);
         // (A division takes as long as a small tile.)
         let (height, higher) = if tiles == 1 { (self.m, 0) } else { (self.m / tiles, self.m % tiles) };
-        while column < self.n {
-            let vectors = (self.n - column).div_ceil(lanes).min(S::TILE_VECTORS);
-            let mut row = 0;
-            for i in 0..tiles {
-                let rows = height + usize::from(i < higher);
+        // A tile's rows of A are read for all of its columns before the next: A may be larger than the cache.
+        let mut row = 0;
+        for i in 0..tiles {
+            let rows = height + usize::from(i < higher);
+            let mut column = 0;
+            while column < self.n {
+                let vectors = (self.n - column).div_ceil(lanes).min(S::TILE_VECTORS);
                 // The tile's size is a constant in each arm, so its accumulators live in registers.
                 macro_rules! tile {
                     ($($r:literal)*) => {
@@ -112,9 +114,9 @@ impl<T: Real, E: End<T>> Kernel for Product<'_, T, E> {
                     };
                 }
                 tile!(1 2 3 4 5 6 7 8 9 10 11 12);
-                row += rows;
+                column += vectors * lanes;
             }
-            column += vectors * lanes;
+            row += rows;
         }
     }
 }
