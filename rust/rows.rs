@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::gemm::Transpose;
-use crate::simd::{Real, dispatch};
+use crate::simd::{Kernel, Real, Simd, Vector, dispatch, prefetch_at};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -129,8 +129,10 @@ macro_rules! with_element {
     };
 }
 
-/// Fewer rows or columns than this are gathered one element at a time.
+/// Fewer rows than this are gathered one element at a time, as are fewer columns of numbers that must be converted.
 const FEW: usize = 8;
+/// The same of columns of numbers that need not be.
+const FEWEST: usize = 4;
 
 impl<'a> Rows<'a> {
     /// A table in memory that somebody else owns; strides are in bytes, of any sign.
@@ -230,7 +232,7 @@ impl<'a> Rows<'a> {
             return;
         };
         assert!(numbers.iter().all(|number| (*number as usize) < self.n_rows));
-        let few = numbers.len() < FEW || self.n_columns < FEW;
+        let few = numbers.len() < FEW || self.n_columns < FEWEST;
         let turned = if few { 0 } else { self.gather_turned(numbers, to, to_row, row, column) };
         with_element!(self.element, E => {
             for (s, number) in numbers.iter().enumerate().skip(turned) {
@@ -262,6 +264,13 @@ impl<'a> Rows<'a> {
         let mut first = 0;
         with_element!(self.element, E => {
             if column_stride != size_of::<E>() as isize {
+                return 0;
+            }
+            let own = if size_of::<T>() == 4 { Element::F32 } else { Element::F64 };
+            if self.element == own {
+                return dispatch(Turn { rows: self, numbers, row_stride, to, to_row });
+            }
+            if self.n_columns < FEW {
                 return 0;
             }
             for numbers in numbers.chunks(T::LANES) {
@@ -344,6 +353,70 @@ impl<'a> Rows<'a> {
         let mut finite = true;
         self.each(number, |_, value| finite &= T::of(value).is_finite());
         finite
+    }
+}
+
+/// [`Rows::gather_turned`] where the elements are numbers of T that follow each other, at least [`FEWEST`] of them: rows
+/// are turned on their way from the table.
+struct Turn<'a, 'b, T> {
+    rows: &'a Rows<'b>,
+    numbers: &'a [u32],
+    row_stride: isize,
+    to: &'a mut [T],
+    to_row: usize,
+}
+
+impl<T: Real> Kernel for Turn<'_, '_, T> {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> usize {
+        let wide = self.rows.n_columns >= T::Vector::<S::Single>::LANES;
+        if wide { self.turn::<T::Vector<S::Single>>() } else { self.turn::<T::Vector<S::Narrow>>() }
+    }
+}
+
+impl<T: Real> Turn<'_, '_, T> {
+    /// In squares of that vector, which has no more lanes than there are columns.
+    #[inline(always)]
+    fn turn<V: Vector<Scalar = T>>(self) -> usize {
+        let Turn { rows, numbers, row_stride, to, to_row } = self;
+        let place = |number: u32| rows.data.wrapping_offset(number as isize * row_stride).cast::<T>();
+        assert!(rows.n_columns >= V::LANES);
+        let mut first = 0;
+        while first < numbers.len() && to_row - first >= V::LANES {
+            // Lanes beyond the last row have its numbers. The rows after these are asked for meanwhile.
+            let (mut from, mut next) = ([place(numbers[first]); 16], [place(numbers[first]); 16]);
+            for i in 0..V::LANES {
+                from[i] = place(numbers[(first + i).min(numbers.len() - 1)]);
+                next[i] = place(numbers[(first + V::LANES + i).min(numbers.len() - 1)]);
+            }
+            let mut column = 0;
+            loop {
+                let mut square = [V::splat(T::ZERO); 16];
+                let mut i = 0;
+                while i < V::LANES {
+                    prefetch_at(next[i].wrapping_add(column));
+                    // SAFETY: columns column..column + LANES of a row of the table.
+                    square[i] = unsafe { V::load(from[i].add(column)) };
+                    i += 1;
+                }
+                V::turn(&mut square);
+                let to = &mut to[column * to_row + first..][..(V::LANES - 1) * to_row + V::LANES];
+                i = 0;
+                while i < V::LANES {
+                    // SAFETY: a row of `to` has room for a vector.
+                    unsafe { square[i].store(to.as_mut_ptr().add(i * to_row)) };
+                    i += 1;
+                }
+                if column + V::LANES == rows.n_columns {
+                    break;
+                }
+                // The last square shares columns with the one before.
+                column = (column + V::LANES).min(rows.n_columns - V::LANES);
+            }
+            first += V::LANES;
+        }
+        first.min(numbers.len())
     }
 }
 

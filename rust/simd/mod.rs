@@ -420,14 +420,20 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
 /// processor looks ahead by itself, but not beyond a page of 4 KB.
 #[inline(always)]
 pub fn prefetch<T>(from: &[T], ahead: usize) {
+    prefetch_at(from.as_ptr().cast::<u8>().wrapping_add(ahead));
+}
+
+/// Asks for the cache line at that place, wherever it is.
+#[inline(always)]
+pub fn prefetch_at<T>(place: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a hint; it reads nothing and faults nowhere.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().cast::<i8>().wrapping_add(ahead)) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast::<i8>()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, ahead);
+    let _ = place;
 }
 
 // ------------------------------------------------------------------------------------------------ the control word
