@@ -12,7 +12,7 @@
 //!
 //! What is done to the sums on their way from the registers into C is the product's [`End`].
 
-use crate::simd::{Kernel, Real, Simd, Vector};
+use crate::simd::{Kernel, Real, Simd, Vector, prefetch_at};
 
 /// The arguments of a product; see the module.
 pub struct Product<'a, T, E> {
@@ -124,6 +124,9 @@ impl<T: Real, E: End<T>> Kernel for Product<'_, T, E> {
     }
 }
 
+/// How many links ahead B is asked for.
+const LINKS_AHEAD: usize = 8;
+
 /// `count` tiles of R rows and V vectors of C, side by side from (row, column) on. The product satisfies the assertions
 /// of [`Product::run`], and the tiles begin and, but for the lanes after column n, end inside C. A function of its own,
 /// or the compiler would run out of registers over all the sizes together.
@@ -159,6 +162,10 @@ impl<T: Real, E: End<T>, const R: usize, const V: usize> Kernel for Tiles<'_, '_
             }
             let (mut a, mut b) = (first_a, first_b);
             for _ in 0..k {
+                // Where a vector is two registers, a tile has few multiply-adds a link to wait behind.
+                if lanes > T::Vector::<S::Single>::LANES {
+                    prefetch_at(b.wrapping_add(LINKS_AHEAD * b_row));
+                }
                 let mut loaded = [T::Vector::<S>::splat(T::ZERO); V];
                 for v in 0..V {
                     // SAFETY: the tile's vectors are inside B's padded row.

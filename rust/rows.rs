@@ -663,6 +663,7 @@ impl<T: Real> EventsMut<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::Level;
 
     #[test]
     fn rows_are_gathered_by_number_from_any_strides() {
@@ -672,6 +673,44 @@ mod tests {
         let mut to = [0f32; 4 * 3];
         rows.gather(&[2, 0], &mut to, 3);
         assert_eq!(to, [3., 11., 0., 2., 10., 0., 1., 9., 0., 0., 8., 0.]);
+    }
+
+    fn check_gather<T: Real>() {
+        let before = Level::current();
+        for (columns, distance) in [(4, 4), (5, 9), (11, 11), (16, 16), (19, 19), (40, 43)] {
+            let table: Vec<T> = (0..50 * distance).map(|i| T::of(i as f64)).collect();
+            let stride = (distance * size_of::<T>()) as isize;
+            for backwards in [false, true] {
+                let (first, stride) = if backwards { (49 * distance, -stride) } else { (0, stride) };
+                let element = if size_of::<T>() == 4 { Element::F32 } else { Element::F64 };
+                // SAFETY: 50 rows of so many columns, from the first or from the last on.
+                let rows = unsafe {
+                    let data = table.as_ptr().add(first).cast();
+                    Rows::new(data, element, (50, columns), (stride, size_of::<T>() as isize))
+                };
+                for n in [7, 8, 9, 17, 33, 50] {
+                    let numbers: Vec<u32> = (0..n).map(|i| (i * 7 + 3) % 50).collect();
+                    for to_row in [n as usize, n as usize + 13] {
+                        for level in Level::ALL.into_iter().filter(|level| level.set()) {
+                            let mut to = vec![T::ZERO; columns * to_row];
+                            rows.gather(&numbers, &mut to, to_row);
+                            for (s, number) in numbers.iter().enumerate() {
+                                rows.each(*number as usize, |j, value| {
+                                    assert!(to[j * to_row + s].f64() == value, "{level:?} {columns} {n}");
+                                });
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        before.set();
+    }
+
+    #[test]
+    fn rows_that_need_no_converting_are_gathered_at_every_level() {
+        check_gather::<f32>();
+        check_gather::<f64>();
     }
 
     #[test]

@@ -257,3 +257,71 @@ impl DenseLayer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{Kernel, dispatch};
+
+    struct Forward<'a, T> {
+        layer: &'a DenseLayer,
+        out: &'a mut [T],
+        x: &'a [T],
+        parameters: &'a [T],
+        scratch: &'a mut Scratch<T>,
+        row: usize,
+        n: usize,
+    }
+
+    impl<T: Real> Kernel for Forward<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self) {
+            let Forward { layer, out, x, parameters, scratch, row, n } = self;
+            layer.forward::<S, T>(out, &mut [], x, parameters, scratch, row, n);
+        }
+    }
+
+    fn check<T: Real>(fma: impl Fn(T, T, T) -> T) {
+        let before = Level::current();
+        let value = |i: usize| T::of(((i * 7919 + 13) % 1009) as f64 / 504.0 - 1.0);
+        for (inputs, outputs) in [(120, 70), (517, 16), (9, 5)] {
+            let row = row_length::<T>(96);
+            let parameters: Vec<T> = (0..(inputs + 1) * outputs).map(value).collect();
+            let x: Vec<T> = (0..(inputs + 1) * row).map(|i| value(i + 77)).collect();
+            let layer = DenseLayer::new::<T>(inputs, outputs, Activation::Identity, 96);
+            let expected = |o: usize, s: usize| {
+                let chain = |sum, i: usize| fma(parameters[i * outputs + o], x[i * row + s], sum);
+                (0..inputs).fold(parameters[inputs * outputs + o], chain)
+            };
+            for level in Level::ALL.into_iter().filter(|level| level.set()) {
+                let mut scratch = layer.scratch::<T>(row, false).unwrap();
+                for n in [1, 63, 64, 65, 96] {
+                    let mut out = vec![T::ZERO; outputs * row];
+                    let (layer, scratch) = (&layer, &mut scratch);
+                    dispatch(Forward {
+                        layer,
+                        out: &mut out,
+                        x: &x,
+                        parameters: &parameters,
+                        scratch,
+                        row,
+                        n,
+                    });
+                    for (o, out) in out.chunks(row).enumerate() {
+                        for (s, out) in out[..n].iter().enumerate() {
+                            assert!(*out == expected(o, s), "{level:?} {inputs} {outputs} {n}");
+                        }
+                    }
+                }
+            }
+        }
+        before.set();
+    }
+
+    #[test]
+    fn the_way_there_is_the_chain_of_the_definition_whether_weights_are_turned_or_not() {
+        check::<f32>(f32::mul_add);
+        check::<f64>(f64::mul_add);
+    }
+}
