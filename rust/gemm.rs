@@ -12,7 +12,7 @@
 //!
 //! What is done to the sums on their way from the registers into C is the product's [`End`].
 
-use crate::simd::{Kernel, Real, Simd, Vector};
+use crate::simd::{Kernel, Real, Simd, Vector, prefetch_at};
 
 /// The arguments of a product; see the module.
 pub struct Product<'a, T, E> {
@@ -89,46 +89,55 @@ impl<T: Real, E: End<T>> Kernel for Product<'_, T, E> {
         assert!(!E::READS || self.n == whole);
         assert!(self.start.is_none_or(|start| start.len() >= self.m));
         // Tiles of almost equal height: a last one of a row or two would wait for its few chains.
-        let (tiles, mut column) = (self.m.div_ceil(S::TILE_ROWS), 0);
+        let tiles = self.m.div_ceil(S::TILE_ROWS);
         // (A division takes as long as a small tile.)
         let (height, higher) = if tiles == 1 { (self.m, 0) } else { (self.m / tiles, self.m % tiles) };
-        while column < self.n {
-            let vectors = (self.n - column).div_ceil(lanes).min(S::TILE_VECTORS);
-            let mut row = 0;
-            for i in 0..tiles {
-                let rows = height + usize::from(i < higher);
+        // A tile's rows of A are read for all of its columns before the next: A may be larger than the cache.
+        let mut row = 0;
+        for i in 0..tiles {
+            let rows = height + usize::from(i < higher);
+            let mut column = 0;
+            while column < self.n {
+                // As many tiles of the same size as follow each other.
+                let room = self.n - column;
+                let vectors = room.div_ceil(lanes).min(S::TILE_VECTORS);
+                let count = (room / (S::TILE_VECTORS * lanes)).max(1);
                 // The tile's size is a constant in each arm, so its accumulators live in registers.
-                macro_rules! tile {
+                macro_rules! run {
                     ($($r:literal)*) => {
                         match (rows, vectors) {
                             $(($r, 1) if $r <= S::TILE_ROWS => {
-                                S::call_apart(Tile::<T, E, $r, 1> { product: &mut self, row, column })
+                                S::call_apart(Tiles::<T, E, $r, 1> { product: &mut self, row, column, count })
                             })*
                             $(($r, 2) if $r <= S::TILE_ROWS && 2 <= S::TILE_VECTORS => {
-                                S::call_apart(Tile::<T, E, $r, 2> { product: &mut self, row, column })
+                                S::call_apart(Tiles::<T, E, $r, 2> { product: &mut self, row, column, count })
                             })*
                             _ => unreachable!("a tile has up to TILE_ROWS rows and TILE_VECTORS vectors"),
                         }
                     };
                 }
-                tile!(1 2 3 4 5 6 7 8 9 10 11 12);
-                row += rows;
+                run!(1 2 3 4 5 6 7 8 9 10 11 12);
+                column += count * vectors * lanes;
             }
-            column += vectors * lanes;
+            row += rows;
         }
     }
 }
 
-/// R rows and V vectors of C from (row, column) on. The product satisfies the assertions of [`Product::run`], and the tile
-/// begins and, but for the lanes after column n, ends inside C. A function of its own, or the compiler would run out of
-/// registers over all the sizes together.
-struct Tile<'a, 'b, T, E, const R: usize, const V: usize> {
+/// How many links ahead B is asked for.
+const LINKS_AHEAD: usize = 8;
+
+/// `count` tiles of R rows and V vectors of C, side by side from (row, column) on. The product satisfies the assertions
+/// of [`Product::run`], and the tiles begin and, but for the lanes after column n, end inside C. A function of its own,
+/// or the compiler would run out of registers over all the sizes together.
+struct Tiles<'a, 'b, T, E, const R: usize, const V: usize> {
     product: &'a mut Product<'b, T, E>,
     row: usize,
     column: usize,
+    count: usize,
 }
 
-impl<T: Real, E: End<T>, const R: usize, const V: usize> Kernel for Tile<'_, '_, T, E, R, V> {
+impl<T: Real, E: End<T>, const R: usize, const V: usize> Kernel for Tiles<'_, '_, T, E, R, V> {
     type Output = ();
     #[inline(always)]
     #[allow(
@@ -136,62 +145,79 @@ impl<T: Real, E: End<T>, const R: usize, const V: usize> Kernel for Tile<'_, '_,
         reason = "constant bounds: the loops unroll and the arrays become registers"
     )]
     fn run<S: Simd>(self) {
-        let Tile { product: p, row, column } = self;
+        let Tiles { product: p, row, column, count } = self;
         let lanes = T::Vector::<S>::LANES;
-        let mut sums = [[T::Vector::<S>::splat(T::ZERO); V]; R];
-        if let Some(start) = p.start {
-            for r in 0..R {
-                sums[r] = [T::Vector::<S>::splat(start[row + r]); V];
+        let mut c = p.c.as_mut_ptr().wrapping_add(row * p.c_row + column);
+        let mut first_b = p.b.as_ptr().wrapping_add(column);
+        let first_a = p.a.as_ptr().wrapping_add(row * p.a_row);
+        let (c_row, a_row, a_col, b_row, k, end) = (p.c_row, p.a_row, p.a_col, p.b_row, p.k, p.end);
+        let mut room = p.n - column;
+        for _ in 0..count {
+            let mut sums = [[T::Vector::<S>::splat(T::ZERO); V]; R];
+            if let Some(start) = p.start {
+                for r in 0..R {
+                    // SAFETY: there are at least as many as rows of C.
+                    sums[r] = [T::Vector::<S>::splat(unsafe { *start.get_unchecked(row + r) }); V];
+                }
             }
-        }
-        let (mut a, mut b) = (p.a.as_ptr().wrapping_add(row * p.a_row), p.b.as_ptr().wrapping_add(column));
-        let (a_row, a_col, b_row) = (p.a_row, p.a_col, p.b_row);
-        for _ in 0..p.k {
-            let mut loaded = [T::Vector::<S>::splat(T::ZERO); V];
-            for v in 0..V {
-                // SAFETY: V vectors from `column` on are inside B's padded row.
-                loaded[v] = unsafe { T::Vector::<S>::load(b.add(v * lanes)) };
-            }
-            for r in 0..R {
-                // SAFETY: this link of rows row..row + R is inside A.
-                let broadcast = T::Vector::<S>::splat(unsafe { *a.add(r * a_row) });
+            let (mut a, mut b) = (first_a, first_b);
+            for _ in 0..k {
+                // Where a vector is two registers, a tile has few multiply-adds a link to wait behind.
+                if lanes > T::Vector::<S::Single>::LANES {
+                    prefetch_at(b.wrapping_add(LINKS_AHEAD * b_row));
+                }
+                let mut loaded = [T::Vector::<S>::splat(T::ZERO); V];
                 for v in 0..V {
-                    sums[r][v] = broadcast.mul_add(loaded[v], sums[r][v]);
+                    // SAFETY: the tile's vectors are inside B's padded row.
+                    loaded[v] = unsafe { T::Vector::<S>::load(b.add(v * lanes)) };
                 }
-            }
-            // Beyond the last link they point anywhere, and nothing is read.
-            (a, b) = (a.wrapping_add(a_col), b.wrapping_add(b_row));
-        }
-        let room = p.n - column;
-        let c = p.c.as_mut_ptr().wrapping_add(row * p.c_row + column);
-        for r in 0..R {
-            for v in 0..V {
-                let c = c.wrapping_add(r * p.c_row + v * lanes);
-                let mut sum = sums[r][v];
-                if E::READS {
-                    // SAFETY: rows row..row + R of C consist of whole vectors where an end reads them.
-                    sum = p.end.finish(sum, unsafe { T::Vector::<S>::load(c) });
-                } else {
-                    sum = p.end.finish(sum, sum);
+                for r in 0..R {
+                    // SAFETY: this link of the tile's rows is inside A.
+                    let broadcast = T::Vector::<S>::splat(unsafe { *a.add(r * a_row) });
+                    for v in 0..V {
+                        sums[r][v] = broadcast.mul_add(loaded[v], sums[r][v]);
+                    }
                 }
-                sums[r][v] = sum;
+                // Beyond the last link they point anywhere, and nothing is read.
+                (a, b) = (a.wrapping_add(a_col), b.wrapping_add(b_row));
             }
-        }
-        if room >= V * lanes {
             for r in 0..R {
                 for v in 0..V {
-                    // SAFETY: a whole vector before column n of row + r of C, which `p` borrows mutably.
-                    unsafe { sums[r][v].store(c.add(r * p.c_row + v * lanes)) };
+                    let mut sum = sums[r][v];
+                    if E::READS {
+                        // SAFETY: the tile's rows of C consist of whole vectors where an end reads them.
+                        sum = end.finish(sum, unsafe { T::Vector::<S>::load(c.add(r * c_row + v * lanes)) });
+                    } else {
+                        sum = end.finish(sum, sum);
+                    }
+                    sums[r][v] = sum;
                 }
             }
-        } else {
-            for r in 0..R {
-                for v in 0..V {
-                    let room = room - (v * lanes).min(room);
-                    // SAFETY: as above, but only the lanes before column n.
-                    unsafe { sums[r][v].store_first(c.wrapping_add(r * p.c_row + v * lanes), room) };
+            if room >= V * lanes {
+                for r in 0..R {
+                    for v in 0..V {
+                        // SAFETY: a whole vector of the tile's rows of C, which the product borrows mutably.
+                        unsafe { sums[r][v].store(c.add(r * c_row + v * lanes)) };
+                    }
+                }
+            } else {
+                // The loop below is too long to unroll: without a copy for it, the sums themselves would be in memory.
+                let mut edge = [[T::Vector::<S>::splat(T::ZERO); V]; R];
+                for r in 0..R {
+                    for v in 0..V {
+                        edge[r][v] = sums[r][v];
+                    }
+                }
+                for r in 0..R {
+                    for v in 0..V {
+                        let room = room - (v * lanes).min(room);
+                        // SAFETY: as above, but only the lanes before column n.
+                        unsafe { edge[r][v].store_first(c.wrapping_add(r * c_row + v * lanes), room) };
+                    }
                 }
             }
+            (c, first_b) = (c.wrapping_add(V * lanes), first_b.wrapping_add(V * lanes));
+            room = room.wrapping_sub(V * lanes);
         }
     }
 }
@@ -219,7 +245,7 @@ impl<T: Real> Kernel for Transpose<'_, T> {
         if self.rows == 0 || self.columns == 0 {
             return;
         }
-        let lanes = T::Vector::<S>::LANES;
+        let lanes = T::Vector::<S::Single>::LANES;
         assert!(self.to_row >= self.rows);
         assert!((self.rows - 1) * self.from_row + self.columns.div_ceil(lanes) * lanes <= self.from.len());
         assert!(
@@ -235,18 +261,18 @@ impl<T: Real> Kernel for Transpose<'_, T> {
                 let columns = lanes.min(self.columns - column);
                 let mut from = self.from.as_ptr().wrapping_add(row * self.from_row + column);
                 let mut to = self.to.as_mut_ptr().wrapping_add(column * self.to_row + row);
-                let mut square = [T::Vector::<S>::splat(T::ZERO); 16];
+                let mut square = [T::Vector::<S::Single>::splat(T::ZERO); 16];
                 let whole = rows == lanes && columns == lanes && room >= lanes;
                 let mut i = 0;
                 while i < lanes {
                     if whole || i < rows {
                         // SAFETY: `from`'s rows end with whole vectors.
-                        square[i] = unsafe { T::Vector::<S>::load(from) };
+                        square[i] = unsafe { T::Vector::<S::Single>::load(from) };
                     }
                     from = from.wrapping_add(self.from_row);
                     i += 1;
                 }
-                T::Vector::<S>::turn(&mut square);
+                T::Vector::<S::Single>::turn(&mut square);
                 i = 0;
                 while i < lanes {
                     // SAFETY: a whole vector in a row of `to`, or as many lanes as there is room for.

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::gemm::Transpose;
-use crate::simd::{Real, dispatch};
+use crate::simd::{Kernel, Real, Simd, Vector, dispatch, prefetch_at};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -129,8 +129,10 @@ macro_rules! with_element {
     };
 }
 
-/// Fewer rows or columns than this are gathered one element at a time.
+/// Fewer rows than this are gathered one element at a time, as are fewer columns of numbers that must be converted.
 const FEW: usize = 8;
+/// The same of columns of numbers that need not be.
+const FEWEST: usize = 4;
 
 impl<'a> Rows<'a> {
     /// A table in memory that somebody else owns; strides are in bytes, of any sign.
@@ -230,7 +232,7 @@ impl<'a> Rows<'a> {
             return;
         };
         assert!(numbers.iter().all(|number| (*number as usize) < self.n_rows));
-        let few = numbers.len() < FEW || self.n_columns < FEW;
+        let few = numbers.len() < FEW || self.n_columns < FEWEST;
         let turned = if few { 0 } else { self.gather_turned(numbers, to, to_row, row, column) };
         with_element!(self.element, E => {
             for (s, number) in numbers.iter().enumerate().skip(turned) {
@@ -262,6 +264,13 @@ impl<'a> Rows<'a> {
         let mut first = 0;
         with_element!(self.element, E => {
             if column_stride != size_of::<E>() as isize {
+                return 0;
+            }
+            let own = if size_of::<T>() == 4 { Element::F32 } else { Element::F64 };
+            if self.element == own {
+                return dispatch(Turn { rows: self, numbers, row_stride, to, to_row });
+            }
+            if self.n_columns < FEW {
                 return 0;
             }
             for numbers in numbers.chunks(T::LANES) {
@@ -345,6 +354,70 @@ impl<'a> Rows<'a> {
         let mut finite = true;
         self.each(number, |_, value| finite &= T::of(value).is_finite());
         finite
+    }
+}
+
+/// [`Rows::gather_turned`] where the elements are numbers of T that follow each other, at least [`FEWEST`] of them: rows
+/// are turned on their way from the table.
+struct Turn<'a, 'b, T> {
+    rows: &'a Rows<'b>,
+    numbers: &'a [u32],
+    row_stride: isize,
+    to: &'a mut [T],
+    to_row: usize,
+}
+
+impl<T: Real> Kernel for Turn<'_, '_, T> {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> usize {
+        let wide = self.rows.n_columns >= T::Vector::<S::Single>::LANES;
+        if wide { self.turn::<T::Vector<S::Single>>() } else { self.turn::<T::Vector<S::Narrow>>() }
+    }
+}
+
+impl<T: Real> Turn<'_, '_, T> {
+    /// In squares of that vector, which has no more lanes than there are columns.
+    #[inline(always)]
+    fn turn<V: Vector<Scalar = T>>(self) -> usize {
+        let Turn { rows, numbers, row_stride, to, to_row } = self;
+        let place = |number: u32| rows.data.wrapping_offset(number as isize * row_stride).cast::<T>();
+        assert!(rows.n_columns >= V::LANES);
+        let mut first = 0;
+        while first < numbers.len() && to_row - first >= V::LANES {
+            // Lanes beyond the last row have its numbers. The rows after these are asked for meanwhile.
+            let (mut from, mut next) = ([place(numbers[first]); 16], [place(numbers[first]); 16]);
+            for i in 0..V::LANES {
+                from[i] = place(numbers[(first + i).min(numbers.len() - 1)]);
+                next[i] = place(numbers[(first + V::LANES + i).min(numbers.len() - 1)]);
+            }
+            let mut column = 0;
+            loop {
+                let mut square = [V::splat(T::ZERO); 16];
+                let mut i = 0;
+                while i < V::LANES {
+                    prefetch_at(next[i].wrapping_add(column));
+                    // SAFETY: columns column..column + LANES of a row of the table.
+                    square[i] = unsafe { V::load(from[i].add(column)) };
+                    i += 1;
+                }
+                V::turn(&mut square);
+                let to = &mut to[column * to_row + first..][..(V::LANES - 1) * to_row + V::LANES];
+                i = 0;
+                while i < V::LANES {
+                    // SAFETY: a row of `to` has room for a vector.
+                    unsafe { square[i].store(to.as_mut_ptr().add(i * to_row)) };
+                    i += 1;
+                }
+                if column + V::LANES == rows.n_columns {
+                    break;
+                }
+                // The last square shares columns with the one before.
+                column = (column + V::LANES).min(rows.n_columns - V::LANES);
+            }
+            first += V::LANES;
+        }
+        first.min(numbers.len())
     }
 }
 
@@ -591,6 +664,7 @@ impl<T: Real> EventsMut<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::Level;
 
     #[test]
     fn rows_are_gathered_by_number_from_any_strides() {
@@ -600,6 +674,44 @@ mod tests {
         let mut to = [0f32; 4 * 3];
         rows.gather(&[2, 0], &mut to, 3);
         assert_eq!(to, [3., 11., 0., 2., 10., 0., 1., 9., 0., 0., 8., 0.]);
+    }
+
+    fn check_gather<T: Real>() {
+        let before = Level::current();
+        for (columns, distance) in [(4, 4), (5, 9), (11, 11), (16, 16), (19, 19), (40, 43)] {
+            let table: Vec<T> = (0..50 * distance).map(|i| T::of(i as f64)).collect();
+            let stride = (distance * size_of::<T>()) as isize;
+            for backwards in [false, true] {
+                let (first, stride) = if backwards { (49 * distance, -stride) } else { (0, stride) };
+                let element = if size_of::<T>() == 4 { Element::F32 } else { Element::F64 };
+                // SAFETY: 50 rows of so many columns, from the first or from the last on.
+                let rows = unsafe {
+                    let data = table.as_ptr().add(first).cast();
+                    Rows::new(data, element, (50, columns), (stride, size_of::<T>() as isize))
+                };
+                for n in [7, 8, 9, 17, 33, 50] {
+                    let numbers: Vec<u32> = (0..n).map(|i| (i * 7 + 3) % 50).collect();
+                    for to_row in [n as usize, n as usize + 13] {
+                        for level in Level::ALL.into_iter().filter(|level| level.set()) {
+                            let mut to = vec![T::ZERO; columns * to_row];
+                            rows.gather(&numbers, &mut to, to_row);
+                            for (s, number) in numbers.iter().enumerate() {
+                                rows.each(*number as usize, |j, value| {
+                                    assert!(to[j * to_row + s].f64() == value, "{level:?} {columns} {n}");
+                                });
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        before.set();
+    }
+
+    #[test]
+    fn rows_that_need_no_converting_are_gathered_at_every_level() {
+        check_gather::<f32>();
+        check_gather::<f64>();
     }
 
     #[test]

@@ -67,8 +67,7 @@ const INV_SQRT_TAU: f64 = 0.398_942_280_401_432_7;
 /// max(z, 0)
 #[inline(always)]
 fn relu<V: Vector>(z: V) -> V {
-    let zero = V::splat(V::Scalar::ZERO);
-    V::select(zero.lt(z), z, zero)
+    z.max(V::splat(V::Scalar::ZERO))
 }
 
 /// dx·relu′(z) by relu(z)

@@ -148,7 +148,9 @@ impl<T: Real> Block<T> {
             let (x, out, slope) = (&inputs[l][..], &mut outputs[0][..], &mut self.slopes[l][..]);
             let parameters = &parameters[*start..*end];
             match piece {
-                Piece::Dense(layer, _) => layer.forward::<S, T>(out, slope, x, parameters, row, n),
+                Piece::Dense(layer, scratch) => {
+                    layer.forward::<S, T>(out, slope, x, parameters, scratch, row, n);
+                }
                 _ => S::call_apart(Forward { piece, out, slope, x, parameters, row, n }),
             }
             if let Some(regularizer) = &mut regularizer {

@@ -295,6 +295,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The same instructions on vectors of four lanes, for as few samples. A kernel that runs with it takes the number
     /// of lanes from the vector, not from the element type, and folds no lanes.
     type Narrow: Simd;
+    /// The same instructions on vectors of a register each, for what needs many of them at a time. As with `Narrow`, a
+    /// kernel takes the number of lanes from the vector.
+    type Single: Simd;
     /// Rows and vectors of the register tile of a matrix product: accumulators, loads and a broadcast must fit.
     const TILE_ROWS: usize;
     /// See [`Simd::TILE_ROWS`].
@@ -417,14 +420,20 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
 /// processor looks ahead by itself, but not beyond a page of 4 KB.
 #[inline(always)]
 pub fn prefetch<T>(from: &[T], ahead: usize) {
+    prefetch_at(from.as_ptr().cast::<u8>().wrapping_add(ahead));
+}
+
+/// Asks for the cache line at that place, wherever it is.
+#[inline(always)]
+pub fn prefetch_at<T>(place: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a hint; it reads nothing and faults nowhere.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().cast::<i8>().wrapping_add(ahead)) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast::<i8>()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, ahead);
+    let _ = place;
 }
 
 // ------------------------------------------------------------------------------------------------ the control word

@@ -12,6 +12,7 @@ impl Simd for Portable {
     type F64 = Lanes<f64, 8>;
     type U64 = Lanes<u64, 8>;
     type Narrow = Narrow;
+    type Single = Portable;
     const TILE_ROWS: usize = 4;
     const TILE_VECTORS: usize = 1;
 
@@ -53,6 +54,7 @@ impl Simd for Narrow {
     type F64 = Lanes<f64, 4>;
     type U64 = Lanes<u64, 8>;
     type Narrow = Narrow;
+    type Single = Narrow;
     const TILE_ROWS: usize = 4;
     const TILE_VECTORS: usize = 1;
 

@@ -28,6 +28,7 @@ impl Simd for Avx2 {
     type F64 = Registers<__m256d, 2>;
     type U64 = Registers<__m256i, 2>;
     type Narrow = Narrow;
+    type Single = Single;
     // 6 rows of two registers: 12 accumulators, 2 loads, 1 broadcast of 16 registers.
     const TILE_ROWS: usize = 6;
     const TILE_VECTORS: usize = 1;
@@ -83,6 +84,7 @@ impl Simd for Avx512 {
     type F64 = Registers<__m512d, 1>;
     type U64 = Registers<__m512i, 1>;
     type Narrow = Narrow;
+    type Single = Avx512;
     // 12 rows of two registers: 24 accumulators, 2 loads and a broadcast of 32 registers.
     const TILE_ROWS: usize = 12;
     const TILE_VECTORS: usize = 2;
@@ -132,6 +134,7 @@ impl Simd for Narrow {
     type F64 = Registers<__m256d, 1>;
     type U64 = Registers<__m256i, 2>;
     type Narrow = Narrow;
+    type Single = Narrow;
     // 12 accumulators, a load and a broadcast of 16 registers.
     const TILE_ROWS: usize = 12;
     const TILE_VECTORS: usize = 1;
@@ -162,6 +165,53 @@ impl Simd for Narrow {
             kernel.run::<Narrow>()
         }
         call!(narrow(kernel))
+    }
+
+    #[inline(never)]
+    fn call_apart<K: Kernel>(kernel: K) -> K::Output {
+        Self::call(kernel)
+    }
+}
+
+/// AVX2 in single registers.
+#[derive(Clone, Copy)]
+pub struct Single;
+
+impl Simd for Single {
+    type F32 = Registers<__m256, 1>;
+    type F64 = Registers<__m256d, 1>;
+    type U64 = Registers<__m256i, 2>;
+    type Narrow = Narrow;
+    type Single = Single;
+    // 6 rows of two registers: 12 accumulators, 2 loads, 1 broadcast of 16 registers.
+    const TILE_ROWS: usize = 6;
+    const TILE_VECTORS: usize = 2;
+
+    #[inline(always)]
+    fn widen(v: Self::F32) -> [Self::F64; 2] {
+        call!([
+            Registers([_mm256_cvtps_pd(_mm256_castps256_ps128(v.0[0]))]),
+            Registers([_mm256_cvtps_pd(_mm256_extractf128_ps::<1>(v.0[0]))]),
+        ])
+    }
+
+    #[inline(always)]
+    fn reals(v: Self::U64) -> Self::F64 {
+        Narrow::reals(v)
+    }
+
+    #[inline(always)]
+    fn nonzero_bytes(from: &[u8; 8]) -> Registers<__m256d, 1> {
+        Narrow::nonzero_bytes(from)
+    }
+
+    #[inline(always)]
+    fn call<K: Kernel>(kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+        fn single<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run::<Single>()
+        }
+        call!(single(kernel))
     }
 
     #[inline(never)]
@@ -493,6 +543,7 @@ macro_rules! blend {
 }
 blend!(blend_128, __m128, Registers<__m128, 1>, |m, i, yes, no| _mm_blendv_ps(no, yes, m.0[i]));
 blend!(blend_256, __m256, Registers<__m256, 2>, |m, i, yes, no| _mm256_blendv_ps(no, yes, m.0[i]));
+blend!(blend_256_1, __m256, Registers<__m256, 1>, |m, i, yes, no| _mm256_blendv_ps(no, yes, m.0[i]));
 blend!(blend_256d, __m256d, Registers<__m256d, 2>, |m, i, yes, no| _mm256_blendv_pd(no, yes, m.0[i]));
 blend!(blend_256d_1, __m256d, Registers<__m256d, 1>, |m, i, yes, no| _mm256_blendv_pd(no, yes, m.0[i]));
 blend!(blend_512, __m512, [__mmask16; 1], |m, i, yes, no| _mm512_mask_blend_ps(m[i], no, yes));
@@ -522,6 +573,18 @@ unsafe fn zip_128(a: Registers<__m128, 1>, b: Registers<__m128, 1>) -> [Register
 }
 
 #[inline(always)]
+unsafe fn zip_256_1(a: Registers<__m256, 1>, b: Registers<__m256, 1>) -> [Registers<__m256, 1>; 2] {
+    let (a, b) = (a.0[0], b.0[0]);
+    call!({
+        let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        [
+            Registers([_mm256_permute2f128_ps::<0x20>(low, high)]),
+            Registers([_mm256_permute2f128_ps::<0x31>(low, high)]),
+        ]
+    })
+}
+
+#[inline(always)]
 unsafe fn zip_256d_1(a: Registers<__m256d, 1>, b: Registers<__m256d, 1>) -> [Registers<__m256d, 1>; 2] {
     let (a, b) = (a.0[0], b.0[0]);
     call!({
@@ -546,8 +609,43 @@ unsafe fn zip_512(a: Registers<__m512, 1>, b: Registers<__m512, 1>) -> [Register
     })
 }
 
-/// Pairs, then fours within 128 bits, then the 128 bits themselves: shuffles that keep their operands, where a zip
-/// overwrites one.
+/// Pairs, then fours within 128 bits, then the 128 bits themselves.
+#[inline(always)]
+fn turn_256(square: &mut [Registers<__m256, 1>; 16]) {
+    call!({
+        let mut rows = *square;
+        for i in 0..2 {
+            let [a, b, c, d] = [square[4 * i], square[4 * i + 1], square[4 * i + 2], square[4 * i + 3]];
+            let (ab, cd) = (_mm256_unpacklo_ps(a.0[0], b.0[0]), _mm256_unpacklo_ps(c.0[0], d.0[0]));
+            let (high_ab, high_cd) = (_mm256_unpackhi_ps(a.0[0], b.0[0]), _mm256_unpackhi_ps(c.0[0], d.0[0]));
+            rows[4 * i].0[0] = _mm256_shuffle_ps::<0x44>(ab, cd);
+            rows[4 * i + 1].0[0] = _mm256_shuffle_ps::<0xee>(ab, cd);
+            rows[4 * i + 2].0[0] = _mm256_shuffle_ps::<0x44>(high_ab, high_cd);
+            rows[4 * i + 3].0[0] = _mm256_shuffle_ps::<0xee>(high_ab, high_cd);
+        }
+        for i in 0..4 {
+            let (a, b) = (rows[i].0[0], rows[i + 4].0[0]);
+            square[i].0[0] = _mm256_permute2f128_ps::<0x20>(a, b);
+            square[i + 4].0[0] = _mm256_permute2f128_ps::<0x31>(a, b);
+        }
+    })
+}
+
+/// Pairs, then the 128 bits themselves.
+#[inline(always)]
+fn turn_256d(square: &mut [Registers<__m256d, 1>; 16]) {
+    call!({
+        let [a, b, c, d] = [square[0].0[0], square[1].0[0], square[2].0[0], square[3].0[0]];
+        let (ab, cd) = (_mm256_unpacklo_pd(a, b), _mm256_unpacklo_pd(c, d));
+        let (high_ab, high_cd) = (_mm256_unpackhi_pd(a, b), _mm256_unpackhi_pd(c, d));
+        square[0].0[0] = _mm256_permute2f128_pd::<0x20>(ab, cd);
+        square[1].0[0] = _mm256_permute2f128_pd::<0x20>(high_ab, high_cd);
+        square[2].0[0] = _mm256_permute2f128_pd::<0x31>(ab, cd);
+        square[3].0[0] = _mm256_permute2f128_pd::<0x31>(high_ab, high_cd);
+    })
+}
+
+/// As [`turn_256`]: shuffles that keep their operands, where a zip overwrites one.
 #[inline(always)]
 fn turn_512(square: &mut [Registers<__m512, 1>; 16]) {
     call!({
@@ -595,7 +693,14 @@ vector!(
     _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
     _mm256_fmadd_pd _mm256_sqrt_pd _mm256_max_pd _mm256_min_pd _mm256_cmp_pd blend_256d_1 _mm256_and_pd _mm256_or_pd
     _mm256_xor_pd _mm256_castpd_si256 _mm256_castsi256_pd _mm256_add_epi64 _mm256_sub_epi64 _mm256_sll_epi64
-    _mm256_srl_epi64 zip_256d_1 turn_by_zips load_first_256d store_first_256d
+    _mm256_srl_epi64 zip_256d_1 turn_256d load_first_256d store_first_256d
+);
+vector!(
+    Registers<__m256, 1>, f32, lanes 8, registers [0], mask Registers<__m256, 1> = |m| Registers(m),
+    _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
+    _mm256_fmadd_ps _mm256_sqrt_ps _mm256_max_ps _mm256_min_ps _mm256_cmp_ps blend_256_1 _mm256_and_ps _mm256_or_ps
+    _mm256_xor_ps _mm256_castps_si256 _mm256_castsi256_ps _mm256_add_epi32 _mm256_sub_epi32 _mm256_sll_epi32
+    _mm256_srl_epi32 zip_256_1 turn_256 load_first_256 store_first_256
 );
 vector!(
     Registers<__m256, 2>, f32, lanes 16, registers [0 1], mask Registers<__m256, 2> = |m| Registers(m),

@@ -4,10 +4,12 @@ use super::Lines;
 use crate::error::Result;
 use crate::gemm::{Product, Store, Transpose, row_length};
 use crate::mlp::activation::{Activate, Activation, Chain, Rectify, ThroughRelu, ThroughTanh};
-use crate::simd::{Real, Simd, Vector};
+use crate::simd::{Level, Real, Simd, Vector};
 
-/// What a layer's way back needs besides its arguments.
+/// What a layer needs besides its arguments.
 pub struct Scratch<T> {
+    /// Wᵀ; empty where the way there reads W.
+    weights: Lines<T>,
     /// The side in lanes turned, [sample][feature]; the inputs with ones after them.
     turned: Lines<T>,
     /// dWᵀ.
@@ -29,6 +31,12 @@ enum Side {
     Inputs,
     Outputs,
 }
+
+/// Weights of a layer whose way there reads Wᵀ on AVX2, in blocks of at least [`MANY_ROWS`]: a tile there has so few
+/// multiply-adds a link that it would wait for weights that stand a row apart. Fewer weights stay in the nearest cache.
+const MANY_WEIGHTS: usize = 8192;
+/// See [`MANY_WEIGHTS`].
+const MANY_ROWS: usize = 64;
 
 /// `n` rounded up to whole vectors of the level.
 #[inline(always)]
@@ -67,43 +75,55 @@ impl DenseLayer {
         self.outputs
     }
 
-    /// Scratch for blocks of up to `capacity` samples; none for 0, where there is no way back.
-    pub fn scratch<T: Real>(&self, capacity: usize) -> Result<Scratch<T>> {
-        match self.lanes {
-            _ if capacity == 0 => Ok(Scratch { turned: Lines::new(0)?, transposed: Lines::new(0)? }),
-            Side::Outputs => Ok(Scratch {
-                turned: Lines::new(capacity * row_length::<T>(self.outputs()))?,
-                transposed: Lines::new(0)?,
-            }),
-            Side::Inputs => {
-                let row = row_length::<T>(self.inputs() + 1);
-                let mut turned = Lines::new(capacity * row)?;
-                turned.iter_mut().skip(self.inputs()).step_by(row).for_each(|one| *one = T::ONE);
-                Ok(Scratch { turned, transposed: Lines::new(self.outputs() * row)? })
-            }
+    /// Scratch for blocks of up to `capacity` samples; for the way there only where they are not for `training`.
+    pub fn scratch<T: Real>(&self, capacity: usize, training: bool) -> Result<Scratch<T>> {
+        let (inputs, outputs) = (self.inputs, self.outputs);
+        let many = inputs * outputs >= MANY_WEIGHTS && outputs >= T::LANES && capacity >= MANY_ROWS;
+        let many = many && Level::current() == Level::Avx2;
+        let weights = Lines::new(if many { outputs * row_length::<T>(inputs) } else { 0 })?;
+        let (turned, transposed) = match self.lanes {
+            _ if !training => (0, 0),
+            Side::Outputs => (capacity * row_length::<T>(outputs), 0),
+            Side::Inputs => (capacity * row_length::<T>(inputs + 1), outputs * row_length::<T>(inputs + 1)),
+        };
+        let (mut turned, transposed) = (Lines::new(turned)?, Lines::new(transposed)?);
+        if training && self.lanes == Side::Inputs {
+            let row = row_length::<T>(inputs + 1);
+            turned.iter_mut().skip(inputs).step_by(row).for_each(|one| *one = T::ONE);
         }
+        Ok(Scratch { weights, turned, transposed })
     }
 
     /// f(Wᵀx + b) of `n` samples: `out` (outputs, row), `slope` the same or empty, `x` (inputs, row).
     #[inline(always)]
+    #[allow(clippy::too_many_arguments, reason = "outputs, inputs, scratch, sizes")]
     pub fn forward<S: Simd, T: Real>(
         &self,
         out: &mut [T],
         slope: &mut [T],
         x: &[T],
         parameters: &[T],
+        scratch: &mut Scratch<T>,
         row: usize,
         n: usize,
     ) {
-        let (weights, biases) = parameters.split_at(self.inputs() * self.outputs());
+        let (mut weights, biases) = parameters.split_at(self.inputs() * self.outputs());
+        let (mut a_row, mut a_col) = (1, self.outputs());
+        if n >= MANY_ROWS && !scratch.weights.is_empty() {
+            let (to, to_row) = (&mut scratch.weights[..], row_length::<T>(self.inputs()));
+            let (rows, columns) = (self.inputs(), self.outputs());
+            // The biases make the last row as long as a turn reads.
+            S::call(Transpose { to, to_row, from: parameters, from_row: columns, rows, columns });
+            (weights, a_row, a_col) = (&scratch.weights, to_row, 1);
+        }
         macro_rules! product {
             ($end:expr) => {
                 S::call(Product {
                     c: &mut *out,
                     c_row: row,
                     a: weights,
-                    a_row: 1,
-                    a_col: self.outputs(),
+                    a_row,
+                    a_col,
                     b: x,
                     b_row: row,
                     start: Some(biases),
@@ -235,5 +255,73 @@ impl DenseLayer {
                 S::call(Chain { dx: &mut x[..self.inputs() * row], slope, row, n });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{Kernel, dispatch};
+
+    struct Forward<'a, T> {
+        layer: &'a DenseLayer,
+        out: &'a mut [T],
+        x: &'a [T],
+        parameters: &'a [T],
+        scratch: &'a mut Scratch<T>,
+        row: usize,
+        n: usize,
+    }
+
+    impl<T: Real> Kernel for Forward<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self) {
+            let Forward { layer, out, x, parameters, scratch, row, n } = self;
+            layer.forward::<S, T>(out, &mut [], x, parameters, scratch, row, n);
+        }
+    }
+
+    fn check<T: Real>(fma: impl Fn(T, T, T) -> T) {
+        let before = Level::current();
+        let value = |i: usize| T::of(((i * 7919 + 13) % 1009) as f64 / 504.0 - 1.0);
+        for (inputs, outputs) in [(120, 70), (517, 16), (9, 5)] {
+            let row = row_length::<T>(96);
+            let parameters: Vec<T> = (0..(inputs + 1) * outputs).map(value).collect();
+            let x: Vec<T> = (0..(inputs + 1) * row).map(|i| value(i + 77)).collect();
+            let layer = DenseLayer::new::<T>(inputs, outputs, Activation::Identity, 96);
+            let expected = |o: usize, s: usize| {
+                let chain = |sum, i: usize| fma(parameters[i * outputs + o], x[i * row + s], sum);
+                (0..inputs).fold(parameters[inputs * outputs + o], chain)
+            };
+            for level in Level::ALL.into_iter().filter(|level| level.set()) {
+                let mut scratch = layer.scratch::<T>(row, false).unwrap();
+                for n in [1, 63, 64, 65, 96] {
+                    let mut out = vec![T::ZERO; outputs * row];
+                    let (layer, scratch) = (&layer, &mut scratch);
+                    dispatch(Forward {
+                        layer,
+                        out: &mut out,
+                        x: &x,
+                        parameters: &parameters,
+                        scratch,
+                        row,
+                        n,
+                    });
+                    for (o, out) in out.chunks(row).enumerate() {
+                        for (s, out) in out[..n].iter().enumerate() {
+                            assert!(*out == expected(o, s), "{level:?} {inputs} {outputs} {n}");
+                        }
+                    }
+                }
+            }
+        }
+        before.set();
+    }
+
+    #[test]
+    fn the_way_there_is_the_chain_of_the_definition_whether_weights_are_turned_or_not() {
+        check::<f32>(f32::mul_add);
+        check::<f64>(f64::mul_add);
     }
 }

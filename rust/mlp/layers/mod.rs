@@ -106,7 +106,7 @@ impl<T: Real> Piece<T> {
         Ok(match &layer.kind {
             Kind::Dense { ntk } => {
                 let dense = DenseLayer::new::<T>(inputs, outputs, activation, capacity);
-                let scratch = dense.scratch(back)?;
+                let scratch = dense.scratch(row, training)?;
                 if *ntk { Piece::Ntk(Ntk::new(dense, scratch)?) } else { Piece::Dense(dense, scratch) }
             }
             Kind::Scale => Piece::Scale,
@@ -155,7 +155,9 @@ impl<T: Real> Kernel for Forward<'_, T> {
     fn run<S: Simd>(self) {
         let Forward { piece, out, slope, x, parameters, row, n } = self;
         match piece {
-            Piece::Dense(dense, _) => dense.forward::<S, T>(out, slope, x, parameters, row, n),
+            Piece::Dense(dense, scratch) => {
+                dense.forward::<S, T>(out, slope, x, parameters, scratch, row, n);
+            }
             Piece::Ntk(layer) => layer.forward::<S>(out, slope, x, parameters, row, n),
             Piece::Scale => scale::forward::<S, T>(out, x, parameters, row, n),
             Piece::Activated(layer) => layer.forward::<S>(out, x, parameters, row, n),

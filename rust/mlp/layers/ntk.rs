@@ -42,7 +42,7 @@ impl<T: Real> Ntk<T> {
             *scaled = *weight * self.factor;
         }
         self.scaled[n_weights..].copy_from_slice(&parameters[n_weights..]);
-        self.dense.forward::<S, T>(out, slope, x, &self.scaled, row, n);
+        self.dense.forward::<S, T>(out, slope, x, &self.scaled, &mut self.scratch, row, n);
     }
 
     /// See [`DenseLayer::backward`].

@@ -37,7 +37,7 @@ impl<T: Real> Periodic<T> {
         back: usize,
     ) -> Result<Periodic<T>> {
         let map = DenseLayer::new::<T>(2 * frequencies, outputs, Activation::Identity, capacity);
-        let scratch = map.scratch(back)?;
+        let scratch = map.scratch(row, back > 0)?;
         let size = (2 * frequencies + 1) * row;
         let mut waves = Lines::new(inputs * size)?;
         waves.chunks_exact_mut(size).for_each(|waves| waves[size - row..].fill(T::ONE));
@@ -71,7 +71,8 @@ impl<T: Real> Periodic<T> {
                     cos.copy_to(&mut cosines[first..]);
                 }
             }
-            self.map.forward::<S, T>(out, &mut [], waves, &parameters[map], row, n);
+            let own = &parameters[map];
+            self.map.forward::<S, T>(out, &mut [], waves, own, &mut self.scratch, row, n);
             if self.keep {
                 out[self.outputs * row..].copy_from_slice(x);
             }
