@@ -85,6 +85,16 @@ fn through_tanh<V: Vector>(value: V, dx: V) -> V {
     dx * ((one - value) * (one + value))
 }
 
+/// dx·f′(z) by f(z), for the activations whose derivative is a function of the value; dx for the others.
+#[inline(always)]
+pub fn through<V: Vector>(activation: Activation, value: V, dx: V) -> V {
+    match activation {
+        Activation::Relu => through_relu(value, dx),
+        Activation::Tanh => through_tanh(value, dx),
+        _ => dx,
+    }
+}
+
 /// (f(z), f′(z)).
 #[inline(always)]
 fn both<V: Vector>(activation: Activation, z: V) -> (V, V) {

@@ -10,6 +10,7 @@ pub mod dropout;
 pub mod layers;
 pub mod loss;
 pub mod mixup;
+pub mod narrow;
 pub mod norm;
 pub mod optim;
 pub mod regularization;

@@ -89,34 +89,62 @@ impl Optimizer {
         gradient: &[T],
         parameters: &mut [T],
     ) {
-        if let Rule::Adam { beta_1, beta_2, .. } = self.rule {
+        dispatch(UpdateAll { optimizer: self, state, shape, total_steps, l2, gradient, parameters });
+    }
+}
+
+/// See [`Optimizer::update`].
+pub struct UpdateAll<'a, T> {
+    /// The optimiser.
+    pub optimizer: &'a Optimizer,
+    /// What it remembers.
+    pub state: &'a mut State<T>,
+    /// The network.
+    pub shape: &'a Shape,
+    /// How many steps the run has.
+    pub total_steps: u64,
+    /// The penalty's factor.
+    pub l2: f64,
+    /// Of the loss.
+    pub gradient: &'a [T],
+    /// What changes.
+    pub parameters: &'a mut [T],
+}
+
+impl<T: Real> Kernel for UpdateAll<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let UpdateAll { optimizer, state, shape, total_steps, l2, gradient, parameters } = self;
+        if let Rule::Adam { beta_1, beta_2, .. } = optimizer.rule {
             state.powers[0] *= beta_1;
             state.powers[1] *= beta_2;
         }
-        let learning_rate = self.rate(state, total_steps);
-        let weight_decay = self.weight_decay.at(state.steps, total_steps);
+        let learning_rate = optimizer.rate(state, total_steps);
+        let weight_decay = optimizer.weight_decay.at(state.steps, total_steps);
         state.steps += 1;
-        let mut update = |range: Range<usize>, learning_rate: f64, shrink: f64, l2: f64| {
-            dispatch(Update {
-                rule: self.rule,
-                learning_rate,
-                powers: state.powers,
-                shrink,
-                l2,
-                gradient: &gradient[range.clone()],
-                parameters: &mut parameters[range.clone()],
-                first: part(&mut state.first, range.clone()),
-                second: part(&mut state.second, range),
-            });
-        };
+        let (rule, powers) = (optimizer.rule, state.powers);
         if shape.one_rate && learning_rate * weight_decay == 0.0 && l2 == 0.0 {
-            return update(0..gradient.len(), learning_rate, 1.0, 0.0);
+            let (first, second) = (&mut state.first[..], &mut state.second[..]);
+            let (shrink, l2) = (1.0, 0.0);
+            let all = Update { rule, learning_rate, powers, shrink, l2, gradient, parameters, first, second };
+            return S::call(all);
         }
         for group in shape.groups.iter().filter(|group| group.rate_factor != 0.0) {
             let learning_rate = learning_rate * group.rate_factor;
             let decay = weight_decay * group.decay_factor;
-            let (range, shrink) = (group.range.clone(), 1.0 - learning_rate * decay);
-            update(range, learning_rate, shrink, l2 * group.decay_factor);
+            let range = &group.range;
+            S::call_apart(Update {
+                rule,
+                learning_rate,
+                powers,
+                shrink: 1.0 - learning_rate * decay,
+                l2: l2 * group.decay_factor,
+                gradient: &gradient[range.clone()],
+                parameters: &mut parameters[range.clone()],
+                first: part(&mut state.first, range.clone()),
+                second: part(&mut state.second, range.clone()),
+            });
         }
     }
 }

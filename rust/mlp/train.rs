@@ -5,9 +5,10 @@
 //! of blocks are added in order, then those of the groups, so no bit depends on the number of threads.
 
 use super::Shape;
-use super::block::{Block, MOST_ROWS, Way, block_rows};
+use super::block::{Block, MOST_ROWS, NARROW, Way, block_rows};
 use super::data::Data;
 use super::loss::Loss;
+use super::narrow::Narrow;
 use super::norm::{self, Squares};
 use super::optim::{Optimizer, State};
 use super::regularization::{Draw, Regularization, Regularizer};
@@ -131,6 +132,8 @@ impl<T: Real> Kernel for Accumulate<'_, T> {
 /// One member's buffers, and the gradient of its latest block or group of blocks.
 pub struct Worker<T> {
     block: Block<T>,
+    /// For few rows, where the network is small and nothing regularises it.
+    narrow: Option<Narrow<T>>,
     regularizer: Option<Regularizer<T>>,
     partners: Vec<u32>,
     gradient: Vec<T>,
@@ -146,14 +149,23 @@ impl<T: Real> Worker<T> {
         let rows = capacity.min(MOST_ROWS);
         let dropped = regularization.dropped();
         let in_group = group(capacity.div_ceil(block_rows::<T>(shape, capacity).max(1)));
+        let regularizer = Regularizer::new(shape, regularization, rows)?;
         Ok(Worker {
+            narrow: if regularizer.is_none() { Narrow::new(shape)? } else { None },
             block: Block::new(shape, rows, Way::Back(&dropped))?,
-            regularizer: Regularizer::new(shape, regularization, rows)?,
+            regularizer,
             partners: Vec::new(),
             gradient: zeros(n_parameters)?,
             totals: zeros(if in_group > 1 { n_parameters } else { 0 })?,
             loss: 0.0,
         })
+    }
+
+    /// Forgets what it knows of a table: the next step is on rows of another one.
+    pub fn forget(&mut self) {
+        if let Some(narrow) = &mut self.narrow {
+            narrow.forget();
+        }
     }
 
     /// How many rows a block may have.
@@ -190,6 +202,16 @@ impl<T: Real> Worker<T> {
         self.loss = total;
     }
 
+    /// Adds the latest gradient to `totals`; returns its loss.
+    fn add_to(&self, totals: &mut [f64]) -> f64 {
+        if self.totals.is_empty() {
+            dispatch(Accumulate { totals, part: &self.gradient });
+        } else {
+            dispatch(Accumulate { totals, part: &self.totals });
+        }
+        self.loss
+    }
+
     /// A step on one block: see [`Trainer::step`].
     #[allow(clippy::too_many_arguments, reason = "a step's whole description")]
     pub fn step(
@@ -207,6 +229,25 @@ impl<T: Real> Worker<T> {
             return [0.0; 3];
         }
         let penalty = settings.penalty(shape, parameters);
+        if let (Some(narrow), None, None, 1..=NARROW) =
+            (&mut self.narrow, settings.gradient_clip, &record, numbers.len())
+        {
+            let (state, total_steps, l2) = (&mut memory.state, settings.total_steps, settings.l2);
+            let (loss, optimizer) = (settings.loss, &settings.optimizer);
+            let loss = narrow.step(
+                loss,
+                shape,
+                optimizer,
+                state,
+                total_steps,
+                l2,
+                parameters,
+                data,
+                numbers,
+                weight,
+            );
+            return [loss, weight, penalty];
+        }
         let mut partners = std::mem::take(&mut self.partners);
         let draw = settings.draw(memory, numbers, &mut partners);
         let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight, rows: numbers.len() };
@@ -265,6 +306,7 @@ struct Job<T> {
 struct Shared<'a, T> {
     loss: Loss,
     data: &'a Data<'a>,
+    /// The helpers': member m has the one at m − 1. The caller's is the [`Trainer`]'s own.
     workers: Vec<Mutex<Worker<T>>>,
     job: RwLock<Job<T>>,
 }
@@ -272,21 +314,17 @@ struct Shared<'a, T> {
 impl<T: Real> Shared<'_, T> {
     fn worker(&self, member: usize) -> MutexGuard<'_, Worker<T>> {
         // Poison would mean a panic, which the team passes on: the buffers themselves are always usable.
-        self.workers[member].lock().unwrap_or_else(PoisonError::into_inner)
+        self.workers[member - 1].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn compute_group(&self, member: usize, parameters: &[T], batch: &Batch, number: usize) {
-        self.worker(member).compute_group(self.loss, parameters, self.data, batch, number);
-    }
-
-    /// The work of a member in a round.
+    /// The work of a helper in a round.
     fn work(&self, member: usize) {
         let job = self.job.read().unwrap_or_else(PoisonError::into_inner);
         let Job { numbers, partners, draw, factor, rows, .. } = &*job;
         let batch = Batch { numbers, partners, draw: *draw, factor: *factor, rows: *rows };
         let number = job.first + member;
         if number < batch.groups() {
-            self.compute_group(member, &job.parameters, &batch, number);
+            self.worker(member).compute_group(self.loss, &job.parameters, self.data, &batch, number);
         }
     }
 }
@@ -296,11 +334,12 @@ pub struct Trainer<'a, 'b, T> {
     shape: &'a Shape,
     settings: &'a Settings,
     shared: &'a Shared<'a, T>,
+    worker: Worker<T>,
     team: &'a mut Team<'b>,
     interrupt: Interrupt<'a>,
-    /// The gradient of a batch of several blocks, added up; then it stands in the first worker's.
+    /// The gradient of a batch of several blocks, added up; then it stands in the worker's.
     totals: Vec<f64>,
-    /// The rows in the epoch's order.
+    /// The rows in the epoch's order; empty before the first epoch.
     order: Vec<u32>,
     /// The rows that mixup mixes a batch of several blocks with.
     partners: Vec<u32>,
@@ -340,11 +379,12 @@ pub fn with_trainer<T: Real, R>(
         if step < SHORTEST_SHARED_STEP { 0.0 } else { whole_run },
     );
     let regularization = &settings.regularization;
-    let worker = |_| Ok(Mutex::new(Worker::new(shape, regularization, batch)?));
+    let worker = || Worker::new(shape, regularization, batch);
+    let own = worker()?;
     let shared = Shared {
         loss: settings.loss,
         data,
-        workers: (0..n).map(worker).collect::<Result<_>>()?,
+        workers: (1..n).map(|_| Ok(Mutex::new(worker()?))).collect::<Result<_>>()?,
         job: RwLock::new(Job {
             parameters: Vec::new(),
             numbers: Vec::new(),
@@ -357,7 +397,8 @@ pub fn with_trainer<T: Real, R>(
     };
     let totals = zeros(if batch > MOST_ROWS { n_parameters } else { 0 })?;
     let mixed = batch > MOST_ROWS && regularization.mixup_alpha > 0.0;
-    let (order, partners) = (zeros(data.len())?, zeros(if mixed { batch } else { 0 })?);
+    let (mut order, partners) = (zeros(data.len())?, zeros(if mixed { batch } else { 0 })?);
+    order.clear();
     let record = settings.record_gradient_norm.then(|| Squares::new(shape.learned().count()));
     parallel::with_team(n, &|member| shared.work(member), |team| {
         let shared = &shared;
@@ -366,6 +407,7 @@ pub fn with_trainer<T: Real, R>(
             shape,
             settings,
             shared,
+            worker: own,
             team,
             interrupt,
             totals,
@@ -377,15 +419,17 @@ pub fn with_trainer<T: Real, R>(
     })
 }
 
+/// Operations between two looks at the clock: some microseconds' work.
+const WORK_BETWEEN_LOOKS: f64 = 5e5;
+
 impl<T: Real> Trainer<'_, '_, T> {
     /// One step on the rows of these numbers, or None where interrupted, with nothing changed. A batch of weight 0
     /// changes nothing.
     pub fn step(&mut self, parameters: &mut [T], memory: &mut Memory<T>, numbers: &[u32]) -> Option<Sums> {
         let data = self.shared.data;
         if numbers.len() <= MOST_ROWS {
-            let worker = &mut *self.shared.worker(0);
             let (settings, record) = (self.settings, self.record.as_mut());
-            return Some(worker.step(self.shape, settings, parameters, memory, data, numbers, record));
+            return Some(self.worker.step(self.shape, settings, parameters, memory, data, numbers, record));
         }
         let weight = data.weight_of(numbers);
         if weight == 0.0 {
@@ -398,7 +442,7 @@ impl<T: Real> Trainer<'_, '_, T> {
         let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight, rows };
         let loss = self.blocks(parameters, &batch);
         self.partners = partners;
-        let (loss, gradient) = (loss?, &mut self.shared.worker(0).gradient);
+        let (loss, gradient) = (loss?, &mut self.worker.gradient);
         self.settings.descend(self.shape, memory, weight, gradient, parameters, self.record.as_mut());
         Some([loss, weight, penalty])
     }
@@ -413,9 +457,9 @@ impl<T: Real> Trainer<'_, '_, T> {
         (0..self.shared.data.len()).map(|place| self.shared.data.number(place)).collect()
     }
 
-    /// Σ weight·loss over the blocks of a batch, and in the first worker the gradient of the batch's factor times it.
+    /// Σ weight·loss over the blocks of a batch, and in the own worker the gradient of the batch's factor times it.
     fn blocks(&mut self, parameters: &[T], batch: &Batch) -> Option<f64> {
-        let (shared, members) = (self.shared, self.team.members().min(self.shared.workers.len()));
+        let (shared, members) = (self.shared, self.team.members());
         if members > 1 {
             let mut job = shared.job.write().unwrap_or_else(PoisonError::into_inner);
             job.parameters.clear();
@@ -436,22 +480,17 @@ impl<T: Real> Trainer<'_, '_, T> {
             }
             if members > 1 {
                 shared.job.write().unwrap_or_else(PoisonError::into_inner).first = first;
-                self.team.run();
-            } else {
-                shared.compute_group(0, parameters, batch, first);
             }
-            for member in 0..members.min(groups - first) {
-                let worker = shared.worker(member);
-                loss += worker.loss;
-                if worker.totals.is_empty() {
-                    dispatch(Accumulate { totals: &mut self.totals, part: &worker.gradient });
-                } else {
-                    dispatch(Accumulate { totals: &mut self.totals, part: &worker.totals });
-                }
+            let (own, data) = (&mut self.worker, shared.data);
+            let work = || own.compute_group(shared.loss, parameters, data, batch, first);
+            self.team.run(work);
+            loss += self.worker.add_to(&mut self.totals);
+            for member in 1..members.min(groups - first) {
+                loss += shared.worker(member).add_to(&mut self.totals);
             }
             first += members;
         }
-        for (gradient, total) in shared.worker(0).gradient.iter_mut().zip(&self.totals) {
+        for (gradient, total) in self.worker.gradient.iter_mut().zip(&self.totals) {
             *gradient = T::of(*total);
         }
         Some(loss)
@@ -460,13 +499,16 @@ impl<T: Real> Trainer<'_, '_, T> {
     /// One epoch, or None where interrupted.
     pub fn epoch(&mut self, parameters: &mut [T], memory: &mut Memory<T>) -> Option<Sums> {
         let mut order = std::mem::take(&mut self.order);
+        let data = self.shared.data;
         if self.settings.shuffle {
+            order.resize(data.len(), 0);
             Stream::new(self.settings.seed, Purpose::Shuffle, 0, memory.epochs).permutation(&mut order);
-        } else {
-            order.iter_mut().enumerate().for_each(|(place, number)| *number = place as u32);
-        }
-        for number in &mut order {
-            *number = self.shared.data.number(*number as usize);
+            if data.index.is_some() {
+                order.iter_mut().for_each(|number| *number = data.number(*number as usize));
+            }
+        } else if order.is_empty() {
+            // Once for all epochs.
+            order.extend((0..data.len()).map(|place| data.number(place)));
         }
         memory.epochs += 1;
         let sums = self.steps(parameters, memory, &order);
@@ -478,8 +520,6 @@ impl<T: Real> Trainer<'_, '_, T> {
     }
 
     fn steps(&mut self, parameters: &mut [T], memory: &mut Memory<T>, order: &[u32]) -> Option<Sums> {
-        // Looking at the clock costs as much as a step of the smallest networks: look once in a while.
-        const WORK_BETWEEN_LOOKS: f64 = 1e6;
         let mut sums = [0.0; 3];
         let mut work = 0.0;
         for numbers in order.chunks(self.settings.batch_size) {
@@ -514,7 +554,7 @@ pub fn gradient<T: Real>(
         let (rows, factor) = (block_rows::<T>(shape, numbers.len()), 1.0 / weight);
         let batch = Batch { numbers: &numbers, partners: &[], draw: Draw::none(), factor, rows };
         let several = (numbers.len() > MOST_ROWS).then(|| trainer.blocks(parameters, &batch));
-        let worker = &mut *trainer.shared.worker(0);
+        let worker = &mut trainer.worker;
         let loss = match several {
             Some(loss) => loss.ok_or(Error::Interrupted)?,
             None => {
@@ -635,8 +675,31 @@ pub struct Record {
     pub validation_loss: f64,
     /// The learning rate of its first step.
     pub learning_rate: f64,
-    /// Since the run began.
+    /// Since the run began. Where nobody observes the run, epochs that together take some microseconds share a look at
+    /// the clock.
     pub seconds: f64,
+}
+
+/// The records of a run, one of each number an epoch.
+#[derive(Clone, Debug, Default)]
+pub struct Curves {
+    /// See [`Record::loss`].
+    pub loss: Vec<f64>,
+    /// See [`Record::validation_loss`].
+    pub validation_loss: Vec<f64>,
+    /// See [`Record::learning_rate`].
+    pub learning_rate: Vec<f64>,
+    /// See [`Record::seconds`].
+    pub seconds: Vec<f64>,
+}
+
+impl Curves {
+    fn push(&mut self, record: &Record) {
+        self.loss.push(record.loss);
+        self.validation_loss.push(record.validation_loss);
+        self.learning_rate.push(record.learning_rate);
+        self.seconds.push(record.seconds);
+    }
 }
 
 /// What an observer answers.
@@ -649,7 +712,7 @@ pub struct Verdict {
 }
 
 /// Told of every epoch: its number (from 1), its record, and the parameters after it.
-pub type Observe<'a, T> = &'a mut dyn FnMut(usize, &Record, &[T]) -> Verdict;
+pub type Observe<'a, T> = Option<&'a mut dyn FnMut(usize, &Record, &[T]) -> Verdict>;
 
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -670,7 +733,7 @@ pub enum StopReason {
 #[derive(Clone, Debug)]
 pub struct History {
     /// One record an epoch.
-    pub records: Vec<Record>,
+    pub curves: Curves,
     /// The norms of the layers' gradients, layer by layer for each epoch: root mean squares over its steps; empty where
     /// they are not recorded.
     pub gradient_norms: Vec<f64>,
@@ -691,16 +754,17 @@ pub fn fit<T: Real>(
     memory: &mut Memory<T>,
     validation: Option<&Data>,
     plan: &Plan,
-    observe: Observe<T>,
+    mut observe: Observe<T>,
 ) -> Result<History> {
     let began = Instant::now();
     let settings = trainer.settings;
     let choosing = plan.restore_best && (validation.is_some() || plan.selection == Selection::Score);
     let mut kept: Vec<T> = zeros(parameters.len())?;
     kept.copy_from_slice(parameters);
-    let stop_reason = StopReason::Epochs;
-    let mut history = History { records: Vec::new(), gradient_norms: Vec::new(), best_epoch: 0, stop_reason };
+    let (curves, stop_reason) = (Curves::default(), StopReason::Epochs);
+    let mut history = History { curves, gradient_norms: Vec::new(), best_epoch: 0, stop_reason };
     let (mut best, mut bar, mut waited) = (f64::INFINITY, f64::INFINITY, 0);
+    let (mut work, mut seconds) = (f64::INFINITY, 0.0);
     for epoch in 1..=plan.epochs {
         let learning_rate = settings.optimizer.rate(&memory.state, settings.total_steps);
         let Some([loss, weight, _]) = trainer.epoch(parameters, memory) else {
@@ -718,21 +782,23 @@ pub fn fit<T: Real>(
             history.stop_reason = StopReason::Interrupted;
             break;
         };
-        let record = Record {
-            loss: loss / weight,
-            validation_loss,
-            learning_rate,
-            seconds: began.elapsed().as_secs_f64(),
-        };
-        history.records.push(record);
+        // A look at the clock takes a fifth of the smallest networks' step.
+        work += trainer.work_per_row * trainer.shared.data.len() as f64;
+        let look = work > WORK_BETWEEN_LOOKS || validation.is_some() || observe.is_some();
+        if look {
+            (work, seconds) = (0.0, began.elapsed().as_secs_f64());
+        }
+        let record = Record { loss: loss / weight, validation_loss, learning_rate, seconds };
+        history.curves.push(&record);
         if let Some(squares) = &mut trainer.record {
             history.gradient_norms.extend(squares.take());
         }
-        let verdict = observe(epoch, &record, parameters);
+        let verdict = match &mut observe {
+            Some(observe) => observe(epoch, &record, parameters),
+            None => Verdict::default(),
+        };
         let watched = if validation.is_some() { validation_loss } else { record.loss };
-        let finite =
-            record.loss.is_finite() && watched.is_finite() && parameters.iter().all(|p| p.is_finite());
-        if !finite {
+        if !(record.loss.is_finite() && watched.is_finite() && all_finite(parameters)) {
             history.stop_reason = StopReason::Diverged;
             break;
         }
@@ -759,12 +825,24 @@ pub fn fit<T: Real>(
             history.stop_reason = StopReason::Patience;
             break;
         }
+        if look && (trainer.interrupt)() {
+            history.stop_reason = StopReason::Interrupted;
+            break;
+        }
+    }
+    if let (None, Some(last)) = (&observe, history.curves.seconds.last_mut()) {
+        *last = began.elapsed().as_secs_f64();
     }
     let diverged = history.stop_reason == StopReason::Diverged;
     // An epoch that was interrupted may have diverged unseen.
-    let lost = diverged || parameters.iter().any(|p| !p.is_finite());
+    let lost = diverged || !all_finite(parameters);
     if lost || choosing && history.best_epoch > 0 {
         parameters.copy_from_slice(&kept);
     }
     if diverged && history.best_epoch == 0 { Err(Error::Diverged) } else { Ok(history) }
+}
+
+/// Whether no parameter is infinite or NaN: all are looked at, which takes less time than to stop at the first.
+fn all_finite<T: Real>(parameters: &[T]) -> bool {
+    parameters.iter().fold(true, |finite, p| finite & p.is_finite())
 }

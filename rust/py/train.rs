@@ -420,6 +420,7 @@ impl TrainerState {
                     *worker = Some(Worker::new(shape, &settings.regularization, data.len())?);
                 }
                 let worker = worker.as_mut().expect("made above");
+                worker.forget();
                 let numbers: [u32; MOST_ROWS] = std::array::from_fn(|i| i as u32);
                 let numbers = &numbers[..data.len()];
                 return Ok(Some(worker.step(shape, settings, parameters, memory, &data, numbers, None)));
@@ -552,37 +553,34 @@ fn fit_as<'py, T: Trained>(
             return Ok((None, Some(error)));
         }
         judged?;
-        let mut looked = 0.0;
-        let mut tell = |epoch: usize, record: &train::Record, parameters: &[T]| {
-            let Some(observe) = &observe else {
-                // By the record's clock: another look at it would cost a tenth of the smallest networks' epoch.
-                let due = record.seconds - looked > 0.01;
-                looked = if due { record.seconds } else { looked };
-                return Verdict { stop: due && signals.pending(), score: 0.0 };
-            };
-            let answer = Python::attach(|py| {
-                let parameters = PyArray1::from_slice(py, parameters);
-                let told = (
-                    epoch,
-                    record.loss,
-                    record.validation_loss,
-                    record.learning_rate,
-                    record.seconds,
-                    parameters,
-                );
-                observe.bind(py).call1(told)?.extract::<(bool, f64)>()
-            });
-            match answer {
-                Ok((stop, score)) => Verdict { stop, score },
-                Err(error) => {
-                    *signals.error.borrow_mut() = Some(error);
-                    Verdict { stop: true, score: f64::NAN }
+        let error = &signals.error;
+        let mut tell = observe.map(|observe| {
+            move |epoch: usize, record: &train::Record, parameters: &[T]| {
+                let answer = Python::attach(|py| {
+                    let parameters = PyArray1::from_slice(py, parameters);
+                    let told = (
+                        epoch,
+                        record.loss,
+                        record.validation_loss,
+                        record.learning_rate,
+                        record.seconds,
+                        parameters,
+                    );
+                    observe.bind(py).call1(told)?.extract::<(bool, f64)>()
+                });
+                match answer {
+                    Ok((stop, score)) => Verdict { stop, score },
+                    Err(raised) => {
+                        *error.borrow_mut() = Some(raised);
+                        Verdict { stop: true, score: f64::NAN }
+                    }
                 }
             }
-        };
+        });
         let mut memory = Memory { state: settings.optimizer.init(parameters.len())?, epochs: 0 };
         let history = train::with_trainer(shape, settings, &data, plan.epochs, &interrupt, |trainer| {
-            train::fit(trainer, parameters, &mut memory, validation.as_ref(), plan, &mut tell)
+            let observe = tell.as_mut().map(|tell| tell as &mut dyn FnMut(usize, &train::Record, &[T]) -> _);
+            train::fit(trainer, parameters, &mut memory, validation.as_ref(), plan, observe)
         });
         match (history, signals.error.into_inner()) {
             // A run without one finite epoch that an exception ended: the exception tells more.
@@ -591,15 +589,9 @@ fn fit_as<'py, T: Trained>(
         }
     })?;
     let Some(history) = history else { return Err(error.expect("an exception takes the history's place")) };
-    let column =
-        |value: fn(&train::Record) -> f64| PyArray1::from_iter(py, history.records.iter().map(value));
-    let columns = [
-        column(|r| r.loss),
-        column(|r| r.validation_loss),
-        column(|r| r.learning_rate),
-        column(|r| r.seconds),
-        PyArray1::from_slice(py, &history.gradient_norms),
-    ];
+    let train::Curves { loss, validation_loss, learning_rate, seconds } = history.curves;
+    let columns = [loss, validation_loss, learning_rate, seconds, history.gradient_norms]
+        .map(|column| PyArray1::from_vec(py, column));
     let reason = match history.stop_reason {
         StopReason::Epochs => "epochs",
         StopReason::Patience => "patience",
