@@ -85,16 +85,6 @@ fn through_tanh<V: Vector>(value: V, dx: V) -> V {
     dx * ((one - value) * (one + value))
 }
 
-/// dx·f′(z) by f(z), for the activations whose derivative is a function of the value; dx for the others.
-#[inline(always)]
-pub fn through<V: Vector>(activation: Activation, value: V, dx: V) -> V {
-    match activation {
-        Activation::Relu => through_relu(value, dx),
-        Activation::Tanh => through_tanh(value, dx),
-        _ => dx,
-    }
-}
-
 /// (f(z), f′(z)).
 #[inline(always)]
 fn both<V: Vector>(activation: Activation, z: V) -> (V, V) {
@@ -167,6 +157,18 @@ impl<T: Real> End<T> for Rectify {
     #[inline(always)]
     fn finish<V: Vector<Scalar = T>>(self, sum: V, _before: V) -> V {
         relu(sum)
+    }
+}
+
+/// The same with tanh: many operations for the end of a tile, but few samples have no tiles.
+#[derive(Clone, Copy)]
+pub struct TakeTanh;
+
+impl<T: Real> End<T> for TakeTanh {
+    const READS: bool = false;
+    #[inline(always)]
+    fn finish<V: Vector<Scalar = T>>(self, sum: V, _before: V) -> V {
+        tanh(sum)
     }
 }
 

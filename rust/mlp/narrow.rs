@@ -5,15 +5,18 @@
 //! plain loops over rows of four samples, `[feature][sample]`, without a gap between them. The activations, the loss and
 //! the optimiser are the ones that blocks use.
 
-use super::activation::{Activate, Activation, Chain, through};
+use super::activation::{Activate, Activation, Chain, Rectify, TakeTanh, ThroughRelu, ThroughTanh};
 use super::block::NARROW;
 use super::data::Data;
-use super::loss::{Loss, LossAndGradient};
-use super::optim::{Optimizer, State, UpdateAll};
+use super::loss::LossAndGradient;
+use super::optim::{State, Update};
+use super::train::Settings;
 use super::{Kind, Output, Shape};
 use crate::error::Result;
+use crate::gemm::{End, Store};
 use crate::parallel::zeros;
 use crate::simd::{Kernel, Real, Simd, Vector, dispatch};
+use std::ops::Range;
 
 /// A feature of as many samples as there are lanes.
 type Row<T> = [T; NARROW];
@@ -35,6 +38,14 @@ struct Dense {
     first: usize,
 }
 
+impl Dense {
+    /// The place of its weights, and then its biases.
+    #[inline(always)]
+    fn range(&self) -> Range<usize> {
+        self.start..self.start + (self.inputs + 1) * self.outputs
+    }
+}
+
 /// Buffers for steps of a small network.
 pub struct Narrow<T> {
     layers: Vec<Dense>,
@@ -47,22 +58,29 @@ pub struct Narrow<T> {
     slopes: Vec<Row<T>>,
     targets: Vec<Row<T>>,
     gradient: Vec<T>,
-    /// The rows whose inputs and targets stand in the buffers, and whether each target is one class; none at first.
-    held: ([u32; NARROW], usize, bool),
+    /// The rows whose inputs and targets stand in the buffers; none at first.
+    held: Numbers,
+    /// Whether each of their targets is one class.
+    one_hot: bool,
+}
+
+/// Numbers of rows, zeros beyond the first `n`.
+#[derive(PartialEq, Eq)]
+struct Numbers {
+    number: [u32; NARROW],
+    n: usize,
 }
 
 /// A step on rows that have been gathered, and what it changes.
 struct Step<'a, T> {
     net: &'a mut Narrow<T>,
-    loss: Loss,
-    factor: f64,
-    weights: Option<Row<f64>>,
-    parameters: &'a mut [T],
     shape: &'a Shape,
-    optimizer: &'a Optimizer,
+    settings: &'a Settings,
+    parameters: &'a mut [T],
     state: &'a mut State<T>,
-    total_steps: u64,
-    l2: f64,
+    /// The sum of the rows' weights.
+    weight: f64,
+    weights: Option<Row<f64>>,
 }
 
 impl<T: Real> Narrow<T> {
@@ -95,38 +113,38 @@ impl<T: Real> Narrow<T> {
             values,
             targets: zeros(n_outputs)?,
             gradient: zeros(shape.n_parameters())?,
-            held: ([0; NARROW], 0, false),
+            held: Numbers { number: [0; NARROW], n: 0 },
+            one_hot: false,
         }))
     }
 
     /// Forgets which rows stand in the buffers: the next ones are of another table.
     pub fn forget(&mut self) {
-        self.held.1 = 0;
+        self.held.n = 0;
     }
 
     /// A step on the numbered rows, whose weights sum to `weight`; returns Σ weight·loss before it.
     #[allow(clippy::too_many_arguments, reason = "a step's whole description")]
     pub fn step(
         &mut self,
-        loss: Loss,
         shape: &Shape,
-        optimizer: &Optimizer,
-        state: &mut State<T>,
-        total_steps: u64,
-        l2: f64,
+        settings: &Settings,
         parameters: &mut [T],
+        state: &mut State<T>,
         data: &Data,
         numbers: &[u32],
         weight: f64,
     ) -> f64 {
-        let (held, n, _) = &self.held;
-        if held[..*n] != *numbers {
+        let mut wanted = Numbers { number: [0; NARROW], n: numbers.len() };
+        match numbers.try_into() {
+            Ok(four) => wanted.number = four,
+            Err(_) => wanted.number[..numbers.len()].copy_from_slice(numbers),
+        }
+        if self.held != wanted {
             data.x.gather(numbers, self.values.as_flattened_mut(), NARROW);
             let targets = self.targets.as_flattened_mut();
-            let one_hot = data.gather_targets(loss, self.n_outputs, numbers, targets, NARROW);
-            let mut held = [0; NARROW];
-            held[..numbers.len()].copy_from_slice(numbers);
-            self.held = (held, numbers.len(), one_hot);
+            self.one_hot = data.gather_targets(settings.loss, self.n_outputs, numbers, targets, NARROW);
+            self.held = wanted;
         }
         let weights = data.weights.map(|_| {
             let mut weights = [0.0; NARROW];
@@ -135,84 +153,85 @@ impl<T: Real> Narrow<T> {
             }
             weights
         });
-        let (net, factor) = (self, 1.0 / weight);
-        dispatch(Step {
-            net,
-            loss,
-            factor,
-            weights,
-            parameters,
-            shape,
-            optimizer,
-            state,
-            total_steps,
-            l2: l2 / weight,
-        })
+        let mut step = Step { net: self, shape, settings, parameters, state, weight, weights };
+        dispatch(Outer(&mut step))
     }
 }
 
-impl<T: Real> Kernel for Step<'_, T> {
-    type Output = f64;
-    #[inline(always)]
-    fn run<S: Simd>(mut self) -> f64 {
-        let loss = S::Narrow::call(Gradient(&mut self));
-        let Step { net, parameters, shape, optimizer, state, total_steps, l2, .. } = self;
-        S::call(UpdateAll { optimizer, state, shape, total_steps, l2, gradient: &net.gradient, parameters });
-        loss
-    }
-}
+// Kernels that are handed on are moved, word by word, and then read vector by vector: which waits until the words are
+// in the cache. So these hold nothing but a reference.
 
-/// The way there and back.
-struct Gradient<'a, 'b, T>(&'a mut Step<'b, T>);
+/// See [`Narrow::step`].
+struct Outer<'a, 'b, T>(&'a mut Step<'b, T>);
 
-impl<T: Real> Kernel for Gradient<'_, '_, T> {
+impl<T: Real> Kernel for Outer<'_, '_, T> {
     type Output = f64;
     #[inline(always)]
     fn run<S: Simd>(self) -> f64 {
-        let Step { net, loss, factor, weights, parameters, .. } = self.0;
-        let Narrow { layers, output, n_outputs, logits, values, slopes, targets, gradient, held } =
+        S::Narrow::call(InFour(self.0))
+    }
+}
+
+/// The step in vectors of four lanes.
+struct InFour<'a, 'b, T>(&'a mut Step<'b, T>);
+
+impl<T: Real> Kernel for InFour<'_, '_, T> {
+    type Output = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> f64 {
+        let Step { net, shape, settings, parameters, state, weight, weights } = self.0;
+        let (weight, weights) = (*weight, &*weights);
+        let Narrow { layers, output, n_outputs, logits, values, slopes, targets, gradient, held, one_hot } =
             &mut **net;
-        let (k, (_, n, one_hot)) = (*n_outputs, *held);
+        let n = held.n;
         for layer in layers.iter() {
-            let own = &parameters[layer.start..];
-            let (weights, biases) =
-                own[..(layer.inputs + 1) * layer.outputs].split_at(layer.inputs * layer.outputs);
+            let (weights, biases) = parameters[layer.range()].split_at(layer.inputs * layer.outputs);
             let next = layer.first + layer.inputs + 1;
             let (before, after) = values.split_at_mut(next);
             let out = &mut after[..layer.outputs];
-            forward::<S, T>(out, &before[layer.first..next - 1], weights, biases);
-            if layer.activation != Activation::Identity {
-                let slope = if layer.stored { &mut slopes[next..next + layer.outputs] } else { &mut [] };
-                let (z, slope) = (out.as_flattened_mut(), slope.as_flattened_mut());
-                let row = z.len();
-                S::call_apart(Activate { activation: layer.activation, z, slope, row, n: row });
+            let x = &before[layer.first..next - 1];
+            match layer.activation {
+                Activation::Relu => forward::<S, T, _>(out, x, weights, biases, Rectify),
+                Activation::Tanh => forward::<S, T, _>(out, x, weights, biases, TakeTanh),
+                activation => {
+                    forward::<S, T, _>(out, x, weights, biases, Store);
+                    if layer.stored {
+                        let slope = slopes[next..next + layer.outputs].as_flattened_mut();
+                        let z = out.as_flattened_mut();
+                        let row = z.len();
+                        S::call_apart(Activate { activation, z, slope, row, n: row });
+                    }
+                }
             }
         }
+        let factor = 1.0 / weight;
         let mut losses = [T::ZERO; NARROW];
-        let mut scale = [T::of(*factor); NARROW];
+        let mut scale = [T::of(factor); NARROW];
         if let Some(weights) = weights {
             for (scale, weight) in scale.iter_mut().zip(weights) {
-                *scale = T::of(*weight * *factor);
+                *scale = T::of(*weight * factor);
             }
         }
-        S::call_apart(LossAndGradient {
-            loss: *loss,
+        LossAndGradient {
+            loss: settings.loss,
             output: *output,
             z: values[*logits..].as_flattened_mut(),
             target: targets.as_flattened(),
-            one_hot,
+            one_hot: *one_hot,
             scale: &scale,
             losses: &mut losses,
             row: NARROW,
-            k,
+            k: *n_outputs,
             n,
-        });
+        }
+        .run::<S>();
+        let l2 = settings.l2 / weight;
+        let advance = &settings.optimizer.begin(state, shape, settings.total_steps, l2);
         for l in (0..layers.len()).rev() {
             let layer = &layers[l];
-            let size = (layer.inputs + 1) * layer.outputs;
             let (before, after) = values.split_at_mut(layer.first + layer.inputs + 1);
             let (x, delta) = (&mut before[layer.first..], &after[..layer.outputs]);
-            let own = &mut gradient[layer.start..layer.start + size];
+            let own = &mut gradient[layer.range()];
             // With one output dW and its transpose are the same numbers: the longer side goes into the lanes.
             if layer.outputs == 1 {
                 outer::<S, T>(own, delta, x, n);
@@ -220,24 +239,29 @@ impl<T: Real> Kernel for Gradient<'_, '_, T> {
                 outer::<S, T>(own, x, delta, n);
             }
             if l > 0 {
-                let (before, weights) = (&layers[l - 1], &parameters[layer.start..layer.start + size]);
-                let x = &mut x[..layer.inputs];
-                back::<S, T>(
-                    x,
-                    delta,
-                    weights,
-                    if before.stored { Activation::Identity } else { before.activation },
-                );
-                if before.stored {
-                    let slope = slopes[layer.first..layer.first + layer.inputs].as_flattened();
-                    let row = slope.len();
-                    S::call(Chain { dx: x.as_flattened_mut(), slope, row, n: row });
+                let (x, weights) = (&mut x[..layer.inputs], &parameters[layer.range()]);
+                match layers[l - 1].activation {
+                    Activation::Relu => back::<S, T, _>(x, delta, weights, ThroughRelu),
+                    Activation::Tanh => back::<S, T, _>(x, delta, weights, ThroughTanh),
+                    _ => {
+                        back::<S, T, _>(x, delta, weights, Store);
+                        if layers[l - 1].stored {
+                            let slope = slopes[layer.first..layer.first + layer.inputs].as_flattened();
+                            let row = slope.len();
+                            S::call_apart(Chain { dx: x.as_flattened_mut(), slope, row, n: row });
+                        }
+                    }
                 }
             }
         }
+        let range = 0..gradient.len();
+        Update { advance, shape, range, state, gradient, parameters }.run::<S>();
         let mut total = 0.0;
         for s in 0..n {
-            total += losses[s].f64() * weights.map_or(1.0, |weights| weights[s]);
+            total += match weights {
+                Some(weights) => losses[s].f64() * weights[s],
+                None => losses[s].f64(),
+            };
         }
         total
     }
@@ -260,9 +284,15 @@ macro_rules! in_fours {
     }};
 }
 
-/// Wᵀx + b: `out` (outputs), `x` (inputs), `weights` (inputs, outputs).
+/// f(Wᵀx + b), f being the `end`: `out` (outputs), `x` (inputs), `weights` (inputs, outputs).
 #[inline(always)]
-fn forward<S: Simd, T: Real>(out: &mut [Row<T>], x: &[Row<T>], weights: &[T], biases: &[T]) {
+fn forward<S: Simd, T: Real, E: End<T>>(
+    out: &mut [Row<T>],
+    x: &[Row<T>],
+    weights: &[T],
+    biases: &[T],
+    end: E,
+) {
     let outputs = out.len();
     in_fours!(outputs, |o, R| {
         let mut sums = [T::Vector::<S>::splat(T::ZERO); R];
@@ -270,24 +300,22 @@ fn forward<S: Simd, T: Real>(out: &mut [Row<T>], x: &[Row<T>], weights: &[T], bi
         for r in 0..R {
             sums[r] = T::Vector::<S>::splat(biases[r]);
         }
-        let mut place = o;
-        for x in x {
-            let (x, weights) = (T::Vector::<S>::from_slice(x), &weights[place..place + R]);
+        for (x, weights) in x.iter().zip(weights.chunks_exact(outputs)) {
+            let (x, weights) = (T::Vector::<S>::from_slice(x), &weights[o..o + R]);
             for r in 0..R {
                 sums[r] = T::Vector::<S>::splat(weights[r]).mul_add(x, sums[r]);
             }
-            place += outputs;
         }
         let out = &mut out[o..o + R];
         for r in 0..R {
-            sums[r].copy_to(&mut out[r]);
+            end.finish(sums[r], sums[r]).copy_to(&mut out[r]);
         }
     });
 }
 
-/// The derivative in the sums that `x` (inputs) was made of by the activation `before`, in its place: (W·δ)·f′.
+/// The derivative in the sums that `x` (inputs) was made of, in its place: W·δ and what the `end` makes of it.
 #[inline(always)]
-fn back<S: Simd, T: Real>(x: &mut [Row<T>], delta: &[Row<T>], weights: &[T], before: Activation) {
+fn back<S: Simd, T: Real, E: End<T>>(x: &mut [Row<T>], delta: &[Row<T>], weights: &[T], end: E) {
     let outputs = delta.len();
     in_fours!(x.len(), |i, R| {
         let mut sums = [T::Vector::<S>::splat(T::ZERO); R];
@@ -300,7 +328,7 @@ fn back<S: Simd, T: Real>(x: &mut [Row<T>], delta: &[Row<T>], weights: &[T], bef
         }
         let x = &mut x[i..i + R];
         for r in 0..R {
-            through(before, T::Vector::<S>::from_slice(&x[r]), sums[r]).copy_to(&mut x[r]);
+            end.finish(sums[r], T::Vector::<S>::from_slice(&x[r])).copy_to(&mut x[r]);
         }
     });
 }
@@ -309,41 +337,44 @@ fn back<S: Simd, T: Real>(x: &mut [Row<T>], delta: &[Row<T>], weights: &[T], bef
 #[inline(always)]
 fn outer<S: Simd, T: Real>(c: &mut [T], a: &[Row<T>], b: &[Row<T>], n: usize) {
     let (columns, mut j) = (b.len(), 0);
-    while j < columns {
-        let mut square = [T::Vector::<S>::splat(T::ZERO); 16];
-        let width = (columns - j).min(NARROW);
-        if width == NARROW {
-            let b = &b[j..j + NARROW];
-            for r in 0..NARROW {
-                square[r] = T::Vector::<S>::from_slice(&b[r]);
-            }
-        } else {
-            for r in 0..width {
-                square[r] = T::Vector::<S>::from_slice(&b[j + r]);
-            }
+    let mut square = [T::Vector::<S>::splat(T::ZERO); 16];
+    while j + NARROW <= columns {
+        let b = &b[j..j + NARROW];
+        for r in 0..NARROW {
+            square[r] = T::Vector::<S>::from_slice(&b[r]);
         }
         T::Vector::<S>::turn(&mut square);
-        let mut place = j;
-        for a in a {
-            let mut sum = T::Vector::<S>::splat(T::ZERO);
-            if n == NARROW {
-                for s in 0..NARROW {
-                    sum = T::Vector::<S>::splat(a[s]).mul_add(square[s], sum);
-                }
-            } else {
-                for s in 0..NARROW - 1 {
-                    if s < n {
-                        sum = T::Vector::<S>::splat(a[s]).mul_add(square[s], sum);
-                    }
-                }
-            }
-            if width == NARROW {
-                sum.copy_to(&mut c[place..place + NARROW]);
-            } else {
-                sum.copy_to_partial(&mut c[place..place + width]);
-            }
-            place += columns;
+        for (a, c) in a.iter().zip(c.chunks_exact_mut(columns)) {
+            over_samples::<S, T>(a, &square, n).copy_to(&mut c[j..j + NARROW]);
         }
         j += NARROW;
     }
+    if j < columns {
+        let b = &b[j..];
+        for r in 0..NARROW {
+            square[r] = T::Vector::<S>::from_slice(&b[r.min(b.len() - 1)]);
+        }
+        T::Vector::<S>::turn(&mut square);
+        for (a, c) in a.iter().zip(c.chunks_exact_mut(columns)) {
+            over_samples::<S, T>(a, &square, n).copy_to_partial(&mut c[j..]);
+        }
+    }
+}
+
+/// Σₛ a[s]·b[s] over the first `n` samples.
+#[inline(always)]
+fn over_samples<S: Simd, T: Real>(a: &Row<T>, b: &[T::Vector<S>; 16], n: usize) -> T::Vector<S> {
+    let mut sum = T::Vector::<S>::splat(T::ZERO);
+    if n == NARROW {
+        for s in 0..NARROW {
+            sum = T::Vector::<S>::splat(a[s]).mul_add(b[s], sum);
+        }
+        return sum;
+    }
+    for s in 0..NARROW - 1 {
+        if s < n {
+            sum = T::Vector::<S>::splat(a[s]).mul_add(b[s], sum);
+        }
+    }
+    sum
 }

@@ -62,14 +62,15 @@ pub struct Memory<T> {
 impl<T: Real> Memory<T> {
     /// The same again, or an error where the room cannot be had.
     pub fn copy(&self) -> Result<Memory<T>> {
-        let State { first, second, powers, steps, adaptation } = &self.state;
+        let State { first, second, powers, steps, adaptation, finite } = &self.state;
         let copy = |moments: &[T]| {
             let mut copy = zeros(moments.len())?;
             copy.copy_from_slice(moments);
             Ok(copy)
         };
         let (first, second) = (copy(first)?, copy(second)?);
-        let state = State { first, second, powers: *powers, steps: *steps, adaptation: *adaptation };
+        let (powers, steps, adaptation, finite) = (*powers, *steps, *adaptation, *finite);
+        let state = State { first, second, powers, steps, adaptation, finite };
         Ok(Memory { state, epochs: self.epochs })
     }
 }
@@ -232,20 +233,8 @@ impl<T: Real> Worker<T> {
         if let (Some(narrow), None, None, 1..=NARROW) =
             (&mut self.narrow, settings.gradient_clip, &record, numbers.len())
         {
-            let (state, total_steps, l2) = (&mut memory.state, settings.total_steps, settings.l2);
-            let (loss, optimizer) = (settings.loss, &settings.optimizer);
-            let loss = narrow.step(
-                loss,
-                shape,
-                optimizer,
-                state,
-                total_steps,
-                l2,
-                parameters,
-                data,
-                numbers,
-                weight,
-            );
+            let state = &mut memory.state;
+            let loss = narrow.step(shape, settings, parameters, state, data, numbers, weight);
             return [loss, weight, penalty];
         }
         let mut partners = std::mem::take(&mut self.partners);
@@ -694,6 +683,7 @@ pub struct Curves {
 }
 
 impl Curves {
+    #[inline]
     fn push(&mut self, record: &Record) {
         self.loss.push(record.loss);
         self.validation_loss.push(record.validation_loss);
@@ -798,7 +788,7 @@ pub fn fit<T: Real>(
             None => Verdict::default(),
         };
         let watched = if validation.is_some() { validation_loss } else { record.loss };
-        if !(record.loss.is_finite() && watched.is_finite() && all_finite(parameters)) {
+        if !(record.loss.is_finite() && watched.is_finite() && memory.state.finite) {
             history.stop_reason = StopReason::Diverged;
             break;
         }
@@ -835,14 +825,9 @@ pub fn fit<T: Real>(
     }
     let diverged = history.stop_reason == StopReason::Diverged;
     // An epoch that was interrupted may have diverged unseen.
-    let lost = diverged || !all_finite(parameters);
+    let lost = diverged || !memory.state.finite;
     if lost || choosing && history.best_epoch > 0 {
         parameters.copy_from_slice(&kept);
     }
     if diverged && history.best_epoch == 0 { Err(Error::Diverged) } else { Ok(history) }
-}
-
-/// Whether no parameter is infinite or NaN: all are looked at, which takes less time than to stop at the first.
-fn all_finite<T: Real>(parameters: &[T]) -> bool {
-    parameters.iter().fold(true, |finite, p| finite & p.is_finite())
 }

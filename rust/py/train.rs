@@ -361,7 +361,7 @@ impl TrainerState {
             let [beta_1, beta_2, scale, least, waited] = numbers;
             let (first, second) = (view::<T>(first)?.to_vec(), view::<T>(second)?.to_vec());
             let (powers, adaptation) = ([beta_1, beta_2], Adaptation { scale, least, waited });
-            let state = State { first, second, powers, steps, adaptation };
+            let state = State { first, second, powers, steps, adaptation, finite: true };
             Ok(TrainerState(Mutex::new(T::remember(Memory { state, epochs }))))
         })
     }
@@ -369,7 +369,7 @@ impl TrainerState {
     fn parts<'py>(&self, py: Python<'py>) -> Parts<'py> {
         fn of<'py, T: Trained>(py: Python<'py>, memory: &Memory<T>) -> Parts<'py> {
             let array = |values: &[T]| PyArray1::from_slice(py, values).into_any();
-            let State { first, second, powers: [beta_1, beta_2], steps, adaptation } = &memory.state;
+            let State { first, second, powers: [beta_1, beta_2], steps, adaptation, .. } = &memory.state;
             let numbers = [*beta_1, *beta_2, adaptation.scale, adaptation.least, adaptation.waited];
             (array(first), array(second), numbers, *steps, memory.epochs)
         }
