@@ -5,7 +5,7 @@
 //! of blocks are added in order, then those of the groups, so no bit depends on the number of threads.
 
 use super::Shape;
-use super::block::{Block, MOST_ROWS, NARROW, Way, block_rows};
+use super::block::{Block, Held, MOST_ROWS, NARROW, Way, block_rows};
 use super::data::Data;
 use super::loss::Loss;
 use super::narrow::Narrow;
@@ -89,6 +89,8 @@ struct Batch<'a> {
     factor: f64,
     /// Rows of a block.
     rows: usize,
+    /// The number of its first block in an epoch, where every epoch has the same blocks.
+    same: Option<usize>,
 }
 
 impl Batch<'_> {
@@ -109,6 +111,14 @@ fn groups(n: usize, rows: usize) -> usize {
     let blocks = n.div_ceil(rows);
     blocks.div_ceil(group(blocks))
 }
+
+/// How many blocks a batch of `n` rows has.
+fn n_blocks<T: Real>(shape: &Shape, n: usize) -> usize {
+    if n == 0 { 0 } else { n.div_ceil(block_rows::<T>(shape, n)) }
+}
+
+/// Blocks whose rows are the same in every epoch are gathered once, where all together have no more bytes than this.
+const MOST_HELD: usize = 4 << 20;
 
 /// Adds `part` to `totals`.
 struct Accumulate<'a, T> {
@@ -136,6 +146,8 @@ pub struct Worker<T> {
     /// For few rows, where the network is small and nothing regularises it.
     narrow: Option<Narrow<T>>,
     regularizer: Option<Regularizer<T>>,
+    /// The blocks that it has computed, by their numbers in an epoch, where every epoch has the same.
+    held: Vec<Option<Held<T>>>,
     partners: Vec<u32>,
     gradient: Vec<T>,
     /// The gradient of a group; empty where a group is a block.
@@ -144,10 +156,14 @@ pub struct Worker<T> {
 }
 
 impl<T: Real> Worker<T> {
-    /// Buffers for batches of up to `capacity` rows, or for the blocks of larger ones.
-    pub fn new(shape: &Shape, regularization: &Regularization, capacity: usize) -> Result<Worker<T>> {
+    /// Buffers for batches of up to `capacity` rows, or for the blocks of larger ones, which have up to `rows`.
+    pub fn new(
+        shape: &Shape,
+        regularization: &Regularization,
+        capacity: usize,
+        rows: usize,
+    ) -> Result<Worker<T>> {
         let n_parameters = shape.n_parameters();
-        let rows = capacity.min(MOST_ROWS);
         let dropped = regularization.dropped();
         let in_group = group(capacity.div_ceil(block_rows::<T>(shape, capacity).max(1)));
         let regularizer = Regularizer::new(shape, regularization, rows)?;
@@ -155,6 +171,7 @@ impl<T: Real> Worker<T> {
             narrow: if regularizer.is_none() { Narrow::new(shape)? } else { None },
             block: Block::new(shape, rows, Way::Back(&dropped))?,
             regularizer,
+            held: Vec::new(),
             partners: Vec::new(),
             gradient: zeros(n_parameters)?,
             totals: zeros(if in_group > 1 { n_parameters } else { 0 })?,
@@ -183,7 +200,16 @@ impl<T: Real> Worker<T> {
             regularizer.begin(batch.draw, first, data, numbers, batch.partners.get(rows).unwrap_or_default());
         }
         let (gradient, regularizer) = (&mut self.gradient, self.regularizer.as_mut());
-        self.loss = self.block.gradient(loss, parameters, data, numbers, batch.factor, gradient, regularizer);
+        let held = batch.same.and_then(|first| {
+            let held = &mut self.held[first + number];
+            if held.is_none() {
+                // Where there is no room, it is gathered in every epoch.
+                *held = self.block.room().ok();
+            }
+            held.as_mut()
+        });
+        self.loss =
+            self.block.gradient(loss, parameters, data, numbers, batch.factor, gradient, regularizer, held);
     }
 
     /// The same of a group of blocks: the gradient in `self.totals`, that of a group of one in `self.gradient`.
@@ -213,7 +239,7 @@ impl<T: Real> Worker<T> {
         self.loss
     }
 
-    /// A step on one block: see [`Trainer::step`].
+    /// A step on one block: see [`Trainer::step`]. Where every epoch has the `same`, it is the block of that number.
     #[allow(clippy::too_many_arguments, reason = "a step's whole description")]
     pub fn step(
         &mut self,
@@ -223,6 +249,7 @@ impl<T: Real> Worker<T> {
         memory: &mut Memory<T>,
         data: &Data,
         numbers: &[u32],
+        same: Option<usize>,
         record: Option<&mut Squares>,
     ) -> Sums {
         let weight = data.weight_of(numbers);
@@ -239,7 +266,8 @@ impl<T: Real> Worker<T> {
         }
         let mut partners = std::mem::take(&mut self.partners);
         let draw = settings.draw(memory, numbers, &mut partners);
-        let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight, rows: numbers.len() };
+        let (factor, rows) = (1.0 / weight, numbers.len());
+        let batch = Batch { numbers, partners: &partners, draw, factor, rows, same };
         self.compute(settings.loss, parameters, data, &batch, 0);
         self.partners = partners;
         settings.descend(shape, memory, weight, &mut self.gradient, parameters, record);
@@ -288,6 +316,7 @@ struct Job<T> {
     draw: Draw,
     factor: f64,
     rows: usize,
+    same: Option<usize>,
     first: usize,
 }
 
@@ -309,8 +338,8 @@ impl<T: Real> Shared<'_, T> {
     /// The work of a helper in a round.
     fn work(&self, member: usize) {
         let job = self.job.read().unwrap_or_else(PoisonError::into_inner);
-        let Job { numbers, partners, draw, factor, rows, .. } = &*job;
-        let batch = Batch { numbers, partners, draw: *draw, factor: *factor, rows: *rows };
+        let Job { numbers, partners, draw, factor, rows, same, .. } = &*job;
+        let batch = Batch { numbers, partners, draw: *draw, factor: *factor, rows: *rows, same: *same };
         let number = job.first + member;
         if number < batch.groups() {
             self.worker(member).compute_group(self.loss, &job.parameters, self.data, &batch, number);
@@ -368,7 +397,17 @@ pub fn with_trainer<T: Real, R>(
         if step < SHORTEST_SHARED_STEP { 0.0 } else { whole_run },
     );
     let regularization = &settings.regularization;
-    let worker = || Worker::new(shape, regularization, batch);
+    // The last batch of an epoch may be a smaller one.
+    let last = data.len() % batch.max(1);
+    let rows = block_rows::<T>(shape, batch).max(if last == 0 { 0 } else { block_rows::<T>(shape, last) });
+    let blocks = data.len() / batch.max(1) * n_blocks::<T>(shape, batch) + n_blocks::<T>(shape, last);
+    let same = !settings.shuffle && epochs > 1 && regularization.is_none();
+    let held = if same && blocks * Held::<T>::bytes(shape, rows) <= MOST_HELD { blocks } else { 0 };
+    let worker = || -> Result<Worker<T>> {
+        let mut worker = Worker::new(shape, regularization, batch, rows)?;
+        worker.held.resize_with(held, || None);
+        Ok(worker)
+    };
     let own = worker()?;
     let shared = Shared {
         loss: settings.loss,
@@ -381,6 +420,7 @@ pub fn with_trainer<T: Real, R>(
             draw: Draw::none(),
             factor: 0.0,
             rows: 0,
+            same: None,
             first: 0,
         }),
     };
@@ -415,10 +455,22 @@ impl<T: Real> Trainer<'_, '_, T> {
     /// One step on the rows of these numbers, or None where interrupted, with nothing changed. A batch of weight 0
     /// changes nothing.
     pub fn step(&mut self, parameters: &mut [T], memory: &mut Memory<T>, numbers: &[u32]) -> Option<Sums> {
+        self.step_of_epoch(parameters, memory, numbers, None)
+    }
+
+    /// The same; where every epoch has the `same` blocks, they begin at that number.
+    fn step_of_epoch(
+        &mut self,
+        parameters: &mut [T],
+        memory: &mut Memory<T>,
+        numbers: &[u32],
+        same: Option<usize>,
+    ) -> Option<Sums> {
         let data = self.shared.data;
         if numbers.len() <= MOST_ROWS {
             let (settings, record) = (self.settings, self.record.as_mut());
-            return Some(self.worker.step(self.shape, settings, parameters, memory, data, numbers, record));
+            let worker = &mut self.worker;
+            return Some(worker.step(self.shape, settings, parameters, memory, data, numbers, same, record));
         }
         let weight = data.weight_of(numbers);
         if weight == 0.0 {
@@ -428,7 +480,7 @@ impl<T: Real> Trainer<'_, '_, T> {
         let mut partners = std::mem::take(&mut self.partners);
         let draw = self.settings.draw(memory, numbers, &mut partners);
         let rows = block_rows::<T>(self.shape, numbers.len());
-        let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight, rows };
+        let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight, rows, same };
         let loss = self.blocks(parameters, &batch);
         self.partners = partners;
         let (loss, gradient) = (loss?, &mut self.worker.gradient);
@@ -457,7 +509,7 @@ impl<T: Real> Trainer<'_, '_, T> {
             job.numbers.extend_from_slice(batch.numbers);
             job.partners.clear();
             job.partners.extend_from_slice(batch.partners);
-            (job.draw, job.factor, job.rows) = (batch.draw, batch.factor, batch.rows);
+            (job.draw, job.factor, job.rows, job.same) = (batch.draw, batch.factor, batch.rows, batch.same);
         }
         let mut loss = 0.0;
         let groups = batch.groups();
@@ -511,8 +563,12 @@ impl<T: Real> Trainer<'_, '_, T> {
     fn steps(&mut self, parameters: &mut [T], memory: &mut Memory<T>, order: &[u32]) -> Option<Sums> {
         let mut sums = [0.0; 3];
         let mut work = 0.0;
+        let mut same = (!self.worker.held.is_empty()).then_some(0);
         for numbers in order.chunks(self.settings.batch_size) {
-            let more = self.step(parameters, memory, numbers)?;
+            let more = self.step_of_epoch(parameters, memory, numbers, same)?;
+            if let Some(same) = &mut same {
+                *same += n_blocks::<T>(self.shape, numbers.len());
+            }
             sums = std::array::from_fn(|i| sums[i] + more[i]);
             work += self.work_per_row * numbers.len() as f64;
             if work > WORK_BETWEEN_LOOKS {
@@ -541,7 +597,7 @@ pub fn gradient<T: Real>(
         let numbers = trainer.all_numbers();
         let weight = data.weight_of(&numbers);
         let (rows, factor) = (block_rows::<T>(shape, numbers.len()), 1.0 / weight);
-        let batch = Batch { numbers: &numbers, partners: &[], draw: Draw::none(), factor, rows };
+        let batch = Batch { numbers: &numbers, partners: &[], draw: Draw::none(), factor, rows, same: None };
         let several = (numbers.len() > MOST_ROWS).then(|| trainer.blocks(parameters, &batch));
         let worker = &mut trainer.worker;
         let loss = match several {

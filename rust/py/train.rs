@@ -417,13 +417,15 @@ impl TrainerState {
             let Some((memory, worker)) = T::recall(&mut remembered) else { return Ok(None) };
             if one_block {
                 if worker.as_ref().is_none_or(|worker| worker.capacity() < data.len()) {
-                    *worker = Some(Worker::new(shape, &settings.regularization, data.len())?);
+                    *worker = Some(Worker::new(shape, &settings.regularization, data.len(), data.len())?);
                 }
                 let worker = worker.as_mut().expect("made above");
                 worker.forget();
                 let numbers: [u32; MOST_ROWS] = std::array::from_fn(|i| i as u32);
                 let numbers = &numbers[..data.len()];
-                return Ok(Some(worker.step(shape, settings, parameters, memory, &data, numbers, None)));
+                return Ok(Some(
+                    worker.step(shape, settings, parameters, memory, &data, numbers, None, None),
+                ));
             }
             let before = if epoch { Some(memory.copy()?) } else { None };
             let batch = train::Settings { batch_size: data.len(), ..settings.clone() };
