@@ -5,17 +5,17 @@
 //! chains of [`crate::gemm`]: they do not depend on which rows share a block. A block is one kernel: what it consists
 //! of is called at the level it was dispatched to, and up to [`NARROW`] rows by vectors of as many lanes.
 
-use super::activation::{Activation, Chain};
+use super::activation::{Activate, Activation, Chain, Rectify};
 use super::data::Data;
 use super::layers::{Backward, Forward, Lines, Piece};
 use super::loss::{Loss, LossAndGradient, Predict};
 use super::regularization::Regularizer;
 use super::{Layer, Output, Shape};
 use crate::error::Result;
-use crate::gemm::{Transpose, row_length};
+use crate::gemm::{End, Store, Transpose, padded, row_length};
 use crate::parallel::zeros;
 use crate::rows::Rows;
-use crate::simd::{Kernel, Real, Simd, dispatch};
+use crate::simd::{Kernel, Real, Simd, Vector, dispatch};
 
 /// The most rows a block has. A batch of more is computed in blocks whose gradients are added in order in `f64`.
 pub const MOST_ROWS: usize = 256;
@@ -193,6 +193,9 @@ impl<T: Real> Block<T> {
         out: &mut [T],
     ) {
         let n = out.len() / shape.n_outputs();
+        if n == 1 && self.layers.iter().all(|layer| matches!(layer.piece, Piece::Dense(..))) {
+            return dispatch(PredictRow { block: self, parameters, x, number: first as u32, logits, out });
+        }
         dispatch(ForSamples { n, kernel: PredictRows { block: self, parameters, x, first, logits, out } });
     }
 
@@ -361,6 +364,95 @@ impl<T: Real> Kernel for PredictRows<'_, T> {
             S::call(Predict { output: block.output, z, row, k, n });
         }
         S::call(Transpose { to: out, to_row: k, from: z, from_row: row, rows: k, columns: n });
+    }
+}
+
+/// The same for one row: with a single sample for the lanes they would be empty, so they hold a layer's outputs.
+struct PredictRow<'a, T> {
+    block: &'a mut Block<T>,
+    parameters: &'a [T],
+    x: &'a Rows<'a>,
+    number: u32,
+    logits: bool,
+    out: &'a mut [T],
+}
+
+impl<T: Real> Kernel for PredictRow<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let PredictRow { block, parameters, x, number, logits, out } = self;
+        let Block { layers, values, row, n_outputs, output, .. } = block;
+        let (row, k, last) = (*row, *n_outputs, layers.len());
+        x.gather(&[number], &mut values[0], 1);
+        for (l, Placed { piece, activation, start, end }) in layers.iter().enumerate() {
+            let (before, after) = values.split_at_mut(l + 1);
+            let Piece::Dense(dense, _) = piece else { continue };
+            let (x, outputs) = (&before[l][..dense.inputs()], dense.outputs());
+            // A block's rows leave room for whole vectors.
+            let z = &mut after[0][..padded::<T>(outputs)];
+            let parameters = &parameters[*start..*end];
+            match *activation {
+                Activation::Identity => times_matrix::<S, T, _>(z, x, parameters, outputs, Store),
+                Activation::Relu => times_matrix::<S, T, _>(z, x, parameters, outputs, Rectify),
+                activation => {
+                    times_matrix::<S, T, _>(z, x, parameters, outputs, Store);
+                    let row = z.len();
+                    S::call_apart(Activate { activation, z, slope: &mut [], row, n: row });
+                }
+            }
+        }
+        let z = &mut values[last][..];
+        if logits {
+            return out.copy_from_slice(&z[..k]);
+        }
+        for c in (1..k).rev() {
+            z[c * row] = z[c];
+        }
+        S::Narrow::call(Predict { output: *output, z, row, k, n: 1 });
+        for (c, out) in out.iter_mut().enumerate() {
+            *out = z[c * row];
+        }
+    }
+}
+
+/// `z` = Wᵀx + b, or what the `end` makes of it, of one row, by the chains of a [`crate::gemm::Product`]: outputs in
+/// lanes, four vectors of them at a time, and a last one that may be short.
+#[inline(always)]
+fn times_matrix<S: Simd, T: Real, E: End<T>>(z: &mut [T], x: &[T], parameters: &[T], outputs: usize, end: E) {
+    let lanes = T::Vector::<S>::LANES;
+    let (weights, biases) = parameters.split_at(x.len() * outputs);
+    let mut o = 0;
+    macro_rules! whole {
+        ($vectors:literal) => {
+            while o + $vectors * lanes <= outputs {
+                let mut sums = [T::Vector::<S>::splat(T::ZERO); $vectors];
+                for v in 0..$vectors {
+                    sums[v] = T::Vector::<S>::from_slice(&biases[o + v * lanes..]);
+                }
+                for (x, weights) in x.iter().zip(weights.chunks_exact(outputs)) {
+                    let (x, weights) = (T::Vector::<S>::splat(*x), &weights[o..o + $vectors * lanes]);
+                    for v in 0..$vectors {
+                        sums[v] = x.mul_add(T::Vector::<S>::from_slice(&weights[v * lanes..]), sums[v]);
+                    }
+                }
+                for v in 0..$vectors {
+                    end.finish(sums[v], sums[v]).copy_to(&mut z[o + v * lanes..]);
+                }
+                o += $vectors * lanes;
+            }
+        };
+    }
+    whole!(4);
+    whole!(2);
+    whole!(1);
+    if o < outputs {
+        let mut sum = T::Vector::<S>::from_first(&biases[o..]);
+        for (x, weights) in x.iter().zip(weights.chunks_exact(outputs)) {
+            let weights = T::Vector::<S>::from_first(&weights[o..]);
+            sum = T::Vector::<S>::splat(*x).mul_add(weights, sum);
+        }
+        end.finish(sum, sum).copy_to(&mut z[o..]);
     }
 }
 

@@ -130,12 +130,21 @@ impl<T: Real> Kernel for Accumulate<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
-        for (totals, part) in self.totals.chunks_mut(T::LANES).zip(self.part.chunks(T::LANES)) {
-            let (low, high) = totals.split_at_mut(totals.len().min(f64::LANES));
-            let mut sums = [S::F64::from_first(low), S::F64::from_first(high)];
-            T::accumulate::<S>(T::Vector::<S>::from_first(part), &mut sums);
-            sums[0].copy_to_partial(low);
-            sums[1].copy_to_partial(high);
+        let (mut totals, mut parts) =
+            (self.totals.chunks_exact_mut(T::LANES), self.part.chunks_exact(T::LANES));
+        for (totals, part) in (&mut totals).zip(&mut parts) {
+            let (low, high) = totals.split_at_mut(f64::LANES);
+            // (For f64 there is no second half.)
+            let second = if high.is_empty() { S::F64::splat(0.0) } else { S::F64::from_slice(high) };
+            let mut sums = [S::F64::from_slice(low), second];
+            T::accumulate::<S>(T::Vector::<S>::from_slice(part), &mut sums);
+            sums[0].copy_to(low);
+            if !high.is_empty() {
+                sums[1].copy_to(high);
+            }
+        }
+        for (total, part) in totals.into_remainder().iter_mut().zip(parts.remainder()) {
+            *total += part.f64();
         }
     }
 }
