@@ -371,30 +371,6 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Whether no number is infinite or NaN.
-struct AllFinite<'a, T>(&'a [T]);
-
-impl<T: Real> Kernel for AllFinite<'_, T> {
-    type Output = bool;
-    #[inline(always)]
-    fn run<S: Simd>(self) -> bool {
-        // 0 times what is finite is 0, and a NaN stays one; four sums, because each waits for the one before.
-        let zero = T::Vector::<S>::splat(T::ZERO);
-        let mut sums = [zero; 4];
-        let mut chunks = self.0.chunks_exact(4 * T::LANES);
-        for chunk in &mut chunks {
-            for i in 0..4 {
-                sums[i] = T::Vector::<S>::from_slice(&chunk[i * T::LANES..]).mul_add(zero, sums[i]);
-            }
-        }
-        for chunk in chunks.remainder().chunks(T::LANES) {
-            sums[0] = T::Vector::<S>::from_first(chunk).mul_add(zero, sums[0]);
-        }
-        let sum = sums[0] + sums[1] + sums[2] + sums[3];
-        !sum.eq(sum).not().any()
-    }
-}
-
 impl<'a, T: Real> From<(&'a [T], usize)> for Rows<'a> {
     /// A contiguous table with that many columns.
     fn from((elements, n_columns): (&'a [T], usize)) -> Rows<'a> {
@@ -632,6 +608,30 @@ impl<T: Real> EventsMut<'_, T> {
                 unsafe { self.data.byte_offset(offset + j as isize * self.axes.stride).write(*value) };
             }
         }
+    }
+}
+
+/// Whether no number is infinite or NaN.
+struct AllFinite<'a, T>(&'a [T]);
+
+impl<T: Real> Kernel for AllFinite<'_, T> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> bool {
+        // 0 times what is finite is 0, and a NaN stays one; four sums, because each waits for the one before.
+        let zero = T::Vector::<S>::splat(T::ZERO);
+        let mut sums = [zero; 4];
+        let mut chunks = self.0.chunks_exact(4 * T::LANES);
+        for chunk in &mut chunks {
+            for i in 0..4 {
+                sums[i] = T::Vector::<S>::from_slice(&chunk[i * T::LANES..]).mul_add(zero, sums[i]);
+            }
+        }
+        for chunk in chunks.remainder().chunks(T::LANES) {
+            sums[0] = T::Vector::<S>::from_first(chunk).mul_add(zero, sums[0]);
+        }
+        let sum = sums[0] + sums[1] + sums[2] + sums[3];
+        !sum.eq(sum).not().any()
     }
 }
 

@@ -168,18 +168,23 @@ impl<T: Real> Kernel for Outer<'_, '_, T> {
     type Output = f64;
     #[inline(always)]
     fn run<S: Simd>(self) -> f64 {
-        S::Narrow::call(InFour(self.0))
+        let loss = S::Narrow::call(InFour(self.0));
+        let Step { net, shape, settings, parameters, state, weight, .. } = self.0;
+        let advance = &settings.optimizer.begin(state, shape, settings.total_steps, settings.l2 / *weight);
+        let range = 0..parameters.len();
+        Update { advance, shape, range, state, gradient: &net.gradient, parameters }.run::<S>();
+        loss
     }
 }
 
-/// The step in vectors of four lanes.
+/// The way there and back in vectors of four lanes.
 struct InFour<'a, 'b, T>(&'a mut Step<'b, T>);
 
 impl<T: Real> Kernel for InFour<'_, '_, T> {
     type Output = f64;
     #[inline(always)]
     fn run<S: Simd>(self) -> f64 {
-        let Step { net, shape, settings, parameters, state, weight, weights } = self.0;
+        let Step { net, settings, parameters, weight, weights, .. } = self.0;
         let (weight, weights) = (*weight, &*weights);
         let Narrow { layers, output, n_outputs, logits, values, slopes, targets, gradient, held, one_hot } =
             &mut **net;
@@ -225,8 +230,6 @@ impl<T: Real> Kernel for InFour<'_, '_, T> {
             n,
         }
         .run::<S>();
-        let l2 = settings.l2 / weight;
-        let advance = &settings.optimizer.begin(state, shape, settings.total_steps, l2);
         for l in (0..layers.len()).rev() {
             let layer = &layers[l];
             let (before, after) = values.split_at_mut(layer.first + layer.inputs + 1);
@@ -254,8 +257,6 @@ impl<T: Real> Kernel for InFour<'_, '_, T> {
                 }
             }
         }
-        let range = 0..gradient.len();
-        Update { advance, shape, range, state, gradient, parameters }.run::<S>();
         let mut total = 0.0;
         for s in 0..n {
             total += match weights {

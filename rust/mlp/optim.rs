@@ -184,9 +184,6 @@ fn part<T>(state: &mut [T], range: Range<usize>) -> &mut [T] {
     if state.is_empty() { state } else { &mut state[range] }
 }
 
-/// Up to so many parameters are updated in [`Simd::Narrow`].
-const FEW: usize = 64;
-
 /// The update of parameters that learn alike.
 struct UpdateAlike<'a, T> {
     rule: Rule,
@@ -205,11 +202,6 @@ impl<T: Real> Kernel for UpdateAlike<'_, T> {
     type Output = bool;
     #[inline(always)]
     fn run<S: Simd>(mut self) -> bool {
-        // What narrow vectors have stored is read by narrow vectors: wider ones would have to wait until it is in the
-        // cache, which takes longer than a step of so few parameters.
-        if self.parameters.len() <= FEW && T::Vector::<S>::LANES > T::Vector::<S::Narrow>::LANES {
-            return S::Narrow::call(self);
-        }
         let nothing = match self.rule {
             Rule::Sgd { .. } if self.first.is_empty() => self.plain::<S>(),
             Rule::Sgd { momentum, nesterov } => self.momentum::<S>(momentum, nesterov),
