@@ -118,7 +118,6 @@ pub fn for_each_until<I: Send>(
 
 /// Helpers that do one kind of work again and again, together with the caller.
 pub struct Team<'a> {
-    work: &'a (dyn Fn(usize) + Sync),
     state: &'a State,
     helpers: Vec<Thread>,
 }
@@ -148,8 +147,8 @@ fn wait(until: impl Fn() -> bool) {
     }
 }
 
-/// Calls `body` with a team of up to `n` members (the caller is member 0), each of which does `work(member)` in every
-/// round. The helpers are gone when this returns.
+/// Calls `body` with a team of up to `n` members: the caller, who is member 0, and helpers, each of which does
+/// `work(member)` in every round. The helpers are gone when this returns.
 pub fn with_team<R>(n: usize, work: &(dyn Fn(usize) + Sync), body: impl FnOnce(&mut Team) -> R) -> R {
     let state = State::default();
     let caller = thread::current();
@@ -176,7 +175,7 @@ pub fn with_team<R>(n: usize, work: &(dyn Fn(usize) + Sync), body: impl FnOnce(&
                 thread::Builder::new().spawn_scoped(scope, helper).ok().map(|handle| handle.thread().clone())
             })
             .collect();
-        let mut team = Team { work, state: &state, helpers };
+        let mut team = Team { state: &state, helpers };
         body(&mut team)
     });
     places.wait();
@@ -189,11 +188,14 @@ impl Team<'_> {
         self.helpers.len() + 1
     }
 
-    /// One round: every member does its work; returns when all have.
-    pub fn run(&mut self) {
+    /// One round: every helper does its work, the caller his `own`; returns when all have.
+    pub fn run(&mut self, own: impl FnOnce()) {
+        if self.helpers.is_empty() {
+            return own();
+        }
         self.state.busy.store(self.helpers.len(), Ordering::Relaxed);
         self.start_round();
-        (self.work)(0);
+        own();
         wait(|| self.state.busy.load(Ordering::Acquire) == 0);
         assert!(!self.state.panicked.load(Ordering::Acquire), "a helper thread panicked");
     }
@@ -261,7 +263,7 @@ mod tests {
             let work = |member: usize| {
                 counts[member].fetch_add(1, Ordering::Relaxed);
             };
-            with_team(n, &work, |team| (0..500).for_each(|_| team.run()));
+            with_team(n, &work, |team| (0..500).for_each(|_| team.run(|| work(0))));
             assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 500));
         }
     }
@@ -269,7 +271,7 @@ mod tests {
     #[test]
     fn a_panic_in_a_helper_reaches_the_caller() {
         let work = |member: usize| assert_ne!(member, 1, "meant");
-        let result = catch_unwind(AssertUnwindSafe(|| with_team(2, &work, |team| team.run())));
+        let result = catch_unwind(AssertUnwindSafe(|| with_team(2, &work, |team| team.run(|| work(0)))));
         assert!(result.is_err());
     }
 }

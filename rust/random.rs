@@ -126,6 +126,9 @@ fn open_unit(word: u64) -> f64 {
     ((word >> 12) as f64 + 0.5) * (1.0 / (1u64 << 52) as f64)
 }
 
+/// So many words come first, before they come 256 at a time.
+const FIRST: usize = 16;
+
 /// The words of a stream one after the other.
 pub struct Sequence {
     stream: Stream,
@@ -143,8 +146,14 @@ impl Sequence {
     #[inline]
     pub fn word(&mut self) -> u64 {
         let place = (self.position % 256) as usize;
-        if place == 0 {
-            self.stream.words(self.position, &mut self.buffer);
+        // Few are wanted often: the order of a small batch. So the first ones come by themselves.
+        match self.position {
+            0 => self.stream.words(0, &mut self.buffer[..FIRST]),
+            position if position == FIRST as u64 => {
+                self.stream.words(position, &mut self.buffer[FIRST..]);
+            }
+            position if place == 0 => self.stream.words(position, &mut self.buffer),
+            _ => {}
         }
         self.position += 1;
         self.buffer[place]

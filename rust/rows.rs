@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::gemm::Transpose;
-use crate::simd::{Kernel, Real, Simd, Vector, dispatch, prefetch_at};
+use crate::simd::{Kernel, Mask, Real, Simd, Vector, dispatch, prefetch_at};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -329,7 +329,11 @@ impl<'a> Rows<'a> {
                 return Err(Error::Interrupted);
             }
             let numbers = first..self.n_rows.min(first + rows_at_a_time);
-            if numbers.clone().all(|number| self.is_finite::<T>(number)) {
+            let finite = match self.slice::<T>(numbers.clone()) {
+                Some(elements) => dispatch(AllFinite(elements)),
+                None => numbers.clone().all(|number| self.is_finite::<T>(number)),
+            };
+            if finite {
                 continue;
             }
             for i in numbers {
@@ -346,6 +350,26 @@ impl<'a> Rows<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The elements of these rows, where they follow each other and are of the type `T`.
+    fn slice<T: Real>(&self, numbers: Range<usize>) -> Option<&[T]> {
+        assert!(numbers.start <= numbers.end && numbers.end <= self.n_rows);
+        let Layout::Strided { row, column } = self.layout else { return None };
+        let element = if size_of::<T>() == 4 { Element::F32 } else { Element::F64 };
+        let size = size_of::<T>() as isize;
+        if numbers.is_empty()
+            || self.element != element
+            || column != size
+            || row != self.n_columns as isize * size
+        {
+            return None;
+        }
+        // SAFETY: rows of the table, by the assertion, which follow each other as their elements do; these are of T.
+        Some(unsafe {
+            let first = self.data.offset(numbers.start as isize * row).cast::<T>();
+            std::slice::from_raw_parts(first, numbers.len() * self.n_columns)
+        })
     }
 
     /// Whether all elements of a row are finite in the type `T`.
@@ -658,6 +682,30 @@ impl<T: Real> EventsMut<'_, T> {
                 unsafe { self.data.byte_offset(offset + j as isize * self.axes.stride).write(*value) };
             }
         }
+    }
+}
+
+/// Whether no number is infinite or NaN.
+struct AllFinite<'a, T>(&'a [T]);
+
+impl<T: Real> Kernel for AllFinite<'_, T> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> bool {
+        // 0 times what is finite is 0, and a NaN stays one; four sums, because each waits for the one before.
+        let zero = T::Vector::<S>::splat(T::ZERO);
+        let mut sums = [zero; 4];
+        let mut chunks = self.0.chunks_exact(4 * T::LANES);
+        for chunk in &mut chunks {
+            for i in 0..4 {
+                sums[i] = T::Vector::<S>::from_slice(&chunk[i * T::LANES..]).mul_add(zero, sums[i]);
+            }
+        }
+        for chunk in chunks.remainder().chunks(T::LANES) {
+            sums[0] = T::Vector::<S>::from_first(chunk).mul_add(zero, sums[0]);
+        }
+        let sum = sums[0] + sums[1] + sums[2] + sums[3];
+        !sum.eq(sum).not().any()
     }
 }
 

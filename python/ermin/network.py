@@ -525,6 +525,12 @@ class MLP:
         net._set_vector(vector, awaits_rows=description.get("awaits_rows") is True)
         return net
 
+    def __copy__(self) -> Self:
+        # All that a network holds is replaced as a whole, never changed in place.
+        twin = self.__class__.__new__(self.__class__)
+        twin.__dict__.update(self.__dict__)
+        return twin
+
     def __getstate__(self) -> dict[str, Any]:
         return {"description": self._to_file()[0], "vector": self._vector}
 

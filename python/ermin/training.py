@@ -75,7 +75,8 @@ class History:
     validation_loss : numpy.ndarray of shape (n_epochs,)
         The mean loss on the validation rows after the epoch; NaN without validation.
     learning_rate, seconds : numpy.ndarray of shape (n_epochs,)
-        The learning rate of the epoch's first step, and the time since the run began.
+        The learning rate of the epoch's first step, and the time since the run began. Without callbacks and validation,
+        epochs that together take some microseconds share a look at the clock.
     gradient_norm : numpy.ndarray of shape (n_epochs, n_layers) or None
         With ``record_gradient_norm=True``: the norm of each layer's gradient (weights and biases, with the l2 penalty,
         before clipping), as the root mean square over the epoch's steps. Where it is tiny in the first layers,

@@ -159,6 +159,18 @@ impl<T: Real> End<T> for Rectify {
     }
 }
 
+/// The same with tanh: many operations for the end of a tile, but few samples have no tiles.
+#[derive(Clone, Copy)]
+pub struct TakeTanh;
+
+impl<T: Real> End<T> for TakeTanh {
+    const READS: bool = false;
+    #[inline(always)]
+    fn finish<V: Vector<Scalar = T>>(self, sum: V, _before: V) -> V {
+        tanh(sum)
+    }
+}
+
 /// The end of a product back through relu: the derivative in the activations becomes that in the sums they were made
 /// of, by the activations, which stand where it goes to.
 #[derive(Clone, Copy)]

@@ -5,17 +5,17 @@
 //! chains of [`crate::gemm`]: they do not depend on which rows share a block. A block is one kernel: what it consists
 //! of is called at the level it was dispatched to, and up to [`NARROW`] rows by vectors of as many lanes.
 
-use super::activation::{Activation, Chain};
+use super::activation::{Activate, Activation, Chain, Rectify};
 use super::data::Data;
 use super::layers::{Backward, Forward, Lines, Piece};
 use super::loss::{Loss, LossAndGradient, Predict};
 use super::regularization::Regularizer;
 use super::{Layer, Output, Shape};
 use crate::error::Result;
-use crate::gemm::{Transpose, row_length};
+use crate::gemm::{End, Store, Transpose, padded, row_length};
 use crate::parallel::zeros;
 use crate::rows::Rows;
-use crate::simd::{Kernel, Real, Simd, dispatch};
+use crate::simd::{Kernel, Real, Simd, Vector, dispatch};
 
 /// The most rows a block has. A batch of more is computed in blocks whose gradients are added in order in `f64`.
 pub const MOST_ROWS: usize = 256;
@@ -78,6 +78,29 @@ struct Task<'a, T> {
     data: &'a Data<'a>,
     numbers: &'a [u32],
     factor: f64,
+    /// Whether the inputs and targets stand in the block, and each target is one class.
+    gathered: Option<bool>,
+}
+
+/// The inputs and targets of a block's rows, gathered once for all epochs in which the block has these rows.
+pub struct Held<T> {
+    inputs: Lines<T>,
+    targets: Vec<T>,
+    one_hot: Option<bool>,
+}
+
+impl<T: Real> Held<T> {
+    /// The bytes of one.
+    pub fn bytes(shape: &Shape, capacity: usize) -> usize {
+        (shape.n_inputs() + 1 + shape.n_outputs()) * row_length::<T>(capacity) * size_of::<T>()
+    }
+}
+
+/// Rows for so many inputs, and one of ones.
+fn with_ones<T: Real>(inputs: usize, row: usize) -> Result<Lines<T>> {
+    let mut lines = Lines::new((inputs + 1) * row)?;
+    lines[inputs * row..].fill(T::ONE);
+    Ok(lines)
 }
 
 impl<T: Real> Block<T> {
@@ -92,9 +115,7 @@ impl<T: Real> Block<T> {
         let layers: Vec<Piece<T>> = layers.collect::<Result<_>>()?;
         let mut values = Vec::with_capacity(layers.len() + 1);
         for layer in &shape.layers {
-            let mut inputs = Lines::new((layer.inputs + 1) * row)?;
-            inputs[layer.inputs * row..].fill(T::ONE);
-            values.push(inputs);
+            values.push(with_ones(layer.inputs, row)?);
         }
         values.push(Lines::new(shape.n_outputs() * row)?);
         let stored = |(l, layer): (usize, &Layer)| {
@@ -129,17 +150,21 @@ impl<T: Real> Block<T> {
         self.losses.len().min(MOST_ROWS)
     }
 
-    /// The logits of the numbered rows, feature-major, in the last of `values`.
+    /// The logits of the numbered rows, feature-major, in the last of `values`. Inputs that have been `gathered` stand in
+    /// the first.
     #[inline(always)]
     fn forward<S: Simd>(
         &mut self,
         parameters: &[T],
         x: &Rows,
         numbers: &[u32],
+        gathered: bool,
         mut regularizer: Option<&mut Regularizer<T>>,
     ) {
         let (row, n) = (self.row, numbers.len());
-        x.gather(numbers, &mut self.values[0], row);
+        if !gathered {
+            x.gather(numbers, &mut self.values[0], row);
+        }
         if let Some(regularizer) = &mut regularizer {
             regularizer.inputs(x, &mut self.values[0], row);
         }
@@ -170,6 +195,9 @@ impl<T: Real> Block<T> {
         out: &mut [T],
     ) {
         let n = out.len() / shape.n_outputs();
+        if n == 1 && self.layers.iter().all(|layer| matches!(layer.piece, Piece::Dense(..))) {
+            return dispatch(PredictRow { block: self, parameters, x, number: first as u32, logits, out });
+        }
         dispatch(ForSamples { n, kernel: PredictRows { block: self, parameters, x, first, logits, out } });
     }
 
@@ -182,10 +210,13 @@ impl<T: Real> Block<T> {
         errors: Option<&mut f64>,
         mut regularizer: Option<&mut Regularizer<T>>,
     ) -> f64 {
-        let Task { loss, parameters, data, numbers, factor } = *task;
-        self.forward::<S>(parameters, &data.x, numbers, regularizer.as_deref_mut());
+        let Task { loss, parameters, data, numbers, factor, gathered } = *task;
+        self.forward::<S>(parameters, &data.x, numbers, gathered.is_some(), regularizer.as_deref_mut());
         let (n, k) = (numbers.len(), self.n_outputs);
-        let mut one_hot = data.gather_targets(loss, k, numbers, &mut self.targets, self.row);
+        let mut one_hot = match gathered {
+            Some(one_hot) => one_hot,
+            None => data.gather_targets(loss, k, numbers, &mut self.targets, self.row),
+        };
         if let Some(regularizer) = &mut regularizer {
             one_hot = regularizer.targets(data, loss, k, &mut self.targets, self.row, one_hot);
         }
@@ -226,7 +257,7 @@ impl<T: Real> Block<T> {
     }
 
     /// Σ weight·loss of the numbered rows, and the gradient of `factor` times it. A `regularizer` has begun with these
-    /// rows.
+    /// rows. Without one, and where the block always has the same rows, what has been gathered may be `held`.
     #[allow(clippy::too_many_arguments, reason = "the network, what it is judged by, and the rows")]
     pub fn gradient(
         &mut self,
@@ -237,12 +268,36 @@ impl<T: Real> Block<T> {
         factor: f64,
         gradient: &mut [T],
         regularizer: Option<&mut Regularizer<T>>,
+        held: Option<&mut Held<T>>,
     ) -> f64 {
-        let task = Task { loss, parameters, data, numbers, factor };
-        dispatch(ForSamples {
-            n: numbers.len(),
-            kernel: Gradient { block: self, task, gradient, regularizer },
-        })
+        let n = numbers.len();
+        let mut task = Task { loss, parameters, data, numbers, factor, gathered: None };
+        let Some(held) = held else {
+            return dispatch(ForSamples { n, kernel: Gradient { block: self, task, gradient, regularizer } });
+        };
+        if held.one_hot.is_none() {
+            data.x.gather(numbers, &mut held.inputs, self.row);
+            let (k, targets) = (self.n_outputs, &mut held.targets);
+            held.one_hot = Some(data.gather_targets(loss, k, numbers, targets, self.row));
+        }
+        task.gathered = held.one_hot;
+        self.exchange(held);
+        let kernel = Gradient { block: &mut *self, task, gradient, regularizer };
+        let total = dispatch(ForSamples { n, kernel });
+        self.exchange(held);
+        total
+    }
+
+    /// Room for what this block may hold, in which nothing is yet.
+    pub fn room(&self) -> Result<Held<T>> {
+        let inputs = with_ones(self.values[0].len() / self.row - 1, self.row)?;
+        Ok(Held { inputs, targets: zeros(self.targets.len())?, one_hot: None })
+    }
+
+    /// The block's inputs and targets are those held, and the other way round.
+    fn exchange(&mut self, held: &mut Held<T>) {
+        std::mem::swap(&mut self.values[0], &mut held.inputs);
+        std::mem::swap(&mut self.targets, &mut held.targets);
     }
 
     /// How wrong the prediction of a sample is, by its logits: 1 where another class is the likeliest (softmax), the
@@ -264,7 +319,7 @@ impl<T: Real> Block<T> {
 
     /// Σ weight·loss, Σ weight·[`Block::error`] and Σ weight of the numbered rows.
     pub fn evaluate(&mut self, loss: Loss, parameters: &[T], data: &Data, numbers: &[u32]) -> [f64; 3] {
-        let task = Task { loss, parameters, data, numbers, factor: 1.0 };
+        let task = Task { loss, parameters, data, numbers, factor: 1.0, gathered: None };
         dispatch(ForSamples { n: numbers.len(), kernel: Evaluate { block: self, task } })
     }
 }
@@ -305,12 +360,101 @@ impl<T: Real> Kernel for PredictRows<'_, T> {
         for (place, number) in numbers[..n].iter_mut().enumerate() {
             *number = (first + place) as u32;
         }
-        block.forward::<S>(parameters, x, &numbers[..n], None);
+        block.forward::<S>(parameters, x, &numbers[..n], false, None);
         let z = &mut block.values[last][..];
         if !logits {
             S::call(Predict { output: block.output, z, row, k, n });
         }
         S::call(Transpose { to: out, to_row: k, from: z, from_row: row, rows: k, columns: n });
+    }
+}
+
+/// The same for one row: with a single sample for the lanes they would be empty, so they hold a layer's outputs.
+struct PredictRow<'a, T> {
+    block: &'a mut Block<T>,
+    parameters: &'a [T],
+    x: &'a Rows<'a>,
+    number: u32,
+    logits: bool,
+    out: &'a mut [T],
+}
+
+impl<T: Real> Kernel for PredictRow<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let PredictRow { block, parameters, x, number, logits, out } = self;
+        let Block { layers, values, row, n_outputs, output, .. } = block;
+        let (row, k, last) = (*row, *n_outputs, layers.len());
+        x.gather(&[number], &mut values[0], 1);
+        for (l, Placed { piece, activation, start, end }) in layers.iter().enumerate() {
+            let (before, after) = values.split_at_mut(l + 1);
+            let Piece::Dense(dense, _) = piece else { continue };
+            let (x, outputs) = (&before[l][..dense.inputs()], dense.outputs());
+            // A block's rows leave room for whole vectors.
+            let z = &mut after[0][..padded::<T>(outputs)];
+            let parameters = &parameters[*start..*end];
+            match *activation {
+                Activation::Identity => times_matrix::<S, T, _>(z, x, parameters, outputs, Store),
+                Activation::Relu => times_matrix::<S, T, _>(z, x, parameters, outputs, Rectify),
+                activation => {
+                    times_matrix::<S, T, _>(z, x, parameters, outputs, Store);
+                    let row = z.len();
+                    S::call_apart(Activate { activation, z, slope: &mut [], row, n: row });
+                }
+            }
+        }
+        let z = &mut values[last][..];
+        if logits {
+            return out.copy_from_slice(&z[..k]);
+        }
+        for c in (1..k).rev() {
+            z[c * row] = z[c];
+        }
+        S::Narrow::call(Predict { output: *output, z, row, k, n: 1 });
+        for (c, out) in out.iter_mut().enumerate() {
+            *out = z[c * row];
+        }
+    }
+}
+
+/// `z` = Wᵀx + b, or what the `end` makes of it, of one row, by the chains of a [`crate::gemm::Product`]: outputs in
+/// lanes, four vectors of them at a time, and a last one that may be short.
+#[inline(always)]
+fn times_matrix<S: Simd, T: Real, E: End<T>>(z: &mut [T], x: &[T], parameters: &[T], outputs: usize, end: E) {
+    let lanes = T::Vector::<S>::LANES;
+    let (weights, biases) = parameters.split_at(x.len() * outputs);
+    let mut o = 0;
+    macro_rules! whole {
+        ($vectors:literal) => {
+            while o + $vectors * lanes <= outputs {
+                let mut sums = [T::Vector::<S>::splat(T::ZERO); $vectors];
+                for v in 0..$vectors {
+                    sums[v] = T::Vector::<S>::from_slice(&biases[o + v * lanes..]);
+                }
+                for (x, weights) in x.iter().zip(weights.chunks_exact(outputs)) {
+                    let (x, weights) = (T::Vector::<S>::splat(*x), &weights[o..o + $vectors * lanes]);
+                    for v in 0..$vectors {
+                        sums[v] = x.mul_add(T::Vector::<S>::from_slice(&weights[v * lanes..]), sums[v]);
+                    }
+                }
+                for v in 0..$vectors {
+                    end.finish(sums[v], sums[v]).copy_to(&mut z[o + v * lanes..]);
+                }
+                o += $vectors * lanes;
+            }
+        };
+    }
+    whole!(4);
+    whole!(2);
+    whole!(1);
+    if o < outputs {
+        let mut sum = T::Vector::<S>::from_first(&biases[o..]);
+        for (x, weights) in x.iter().zip(weights.chunks_exact(outputs)) {
+            let weights = T::Vector::<S>::from_first(&weights[o..]);
+            sum = T::Vector::<S>::splat(*x).mul_add(weights, sum);
+        }
+        end.finish(sum, sum).copy_to(&mut z[o..]);
     }
 }
 

@@ -32,6 +32,7 @@ pub struct Data<'a> {
 
 impl Data<'_> {
     /// How many rows count.
+    #[inline]
     pub fn len(&self) -> usize {
         self.index.map_or(self.x.n_rows(), <[u32]>::len)
     }
@@ -42,16 +43,19 @@ impl Data<'_> {
     }
 
     /// The number in the table of the row at `place`.
+    #[inline]
     pub fn number(&self, place: usize) -> u32 {
         self.index.map_or(place as u32, |index| index[place])
     }
 
     /// The weight of a row by its number in the table.
+    #[inline]
     pub fn weight(&self, number: u32) -> f64 {
         self.weights.map_or(1.0, |weights| weights[number as usize])
     }
 
     /// Σ weight of rows by their numbers.
+    #[inline]
     pub fn weight_of(&self, numbers: &[u32]) -> f64 {
         match self.weights {
             Some(weights) => numbers.iter().map(|number| weights[*number as usize]).sum(),

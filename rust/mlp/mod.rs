@@ -11,6 +11,7 @@ pub mod initializer;
 pub mod layers;
 pub mod loss;
 pub mod mixup;
+pub mod narrow;
 pub mod norm;
 pub mod optim;
 pub mod regularization;

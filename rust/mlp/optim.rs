@@ -5,7 +5,7 @@ use super::schedule::{Adaptation, Schedule};
 use crate::error::Result;
 use crate::math::constant;
 use crate::parallel::zeros;
-use crate::simd::{Kernel, Real, Simd, Vector, dispatch};
+use crate::simd::{Kernel, Mask, Real, Simd, Vector, dispatch};
 use std::ops::Range;
 
 /// How parameters follow their gradients.
@@ -55,6 +55,8 @@ pub struct State<T> {
     pub steps: u64,
     /// What an adaptive learning rate remembers.
     pub adaptation: Adaptation,
+    /// Whether the latest step left every parameter finite. One that is not stays so.
+    pub finite: bool,
 }
 
 impl Optimizer {
@@ -71,6 +73,7 @@ impl Optimizer {
             powers: [1.0; 2],
             steps: 0,
             adaptation: Adaptation::START,
+            finite: true,
         })
     }
 
@@ -89,6 +92,14 @@ impl Optimizer {
         gradient: &[T],
         parameters: &mut [T],
     ) {
+        let advance = self.begin(state, shape, total_steps, l2);
+        let range = 0..gradient.len();
+        dispatch(Update { advance: &advance, shape, range, state, gradient, parameters });
+    }
+
+    /// Begins a step.
+    #[inline(always)]
+    pub fn begin<T>(&self, state: &mut State<T>, shape: &Shape, total_steps: u64, l2: f64) -> Advance {
         if let Rule::Adam { beta_1, beta_2, .. } = self.rule {
             state.powers[0] *= beta_1;
             state.powers[1] *= beta_2;
@@ -96,40 +107,85 @@ impl Optimizer {
         let learning_rate = self.rate(state, total_steps);
         let weight_decay = self.weight_decay.at(state.steps, total_steps);
         state.steps += 1;
-        let mut update = |range: Range<usize>, learning_rate: f64, shrink: f64, l2: f64| {
-            dispatch(Update {
-                rule: self.rule,
+        let alike = shape.one_rate && learning_rate * weight_decay == 0.0 && l2 == 0.0;
+        Advance { rule: self.rule, learning_rate, weight_decay, powers: state.powers, l2, alike }
+    }
+}
+
+/// What a step does to the parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Advance {
+    rule: Rule,
+    learning_rate: f64,
+    weight_decay: f64,
+    powers: [f64; 2],
+    l2: f64,
+    /// The same to all, so that groups need not be told apart.
+    alike: bool,
+}
+
+/// A step's update of the parameters of a range.
+pub struct Update<'a, T> {
+    /// What it does.
+    pub advance: &'a Advance,
+    /// The network.
+    pub shape: &'a Shape,
+    /// Which parameters.
+    pub range: Range<usize>,
+    /// Of all parameters, like those that follow.
+    pub state: &'a mut State<T>,
+    /// Of the loss.
+    pub gradient: &'a [T],
+    /// What changes.
+    pub parameters: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Update<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Update { advance, shape, range, state, gradient, parameters } = self;
+        let Advance { rule, learning_rate, weight_decay, powers, l2, alike } = *advance;
+        if alike {
+            let (gradient, parameters) = (&gradient[range.clone()], &mut parameters[range.clone()]);
+            let (first, second) = (part(&mut state.first, range.clone()), part(&mut state.second, range));
+            let (shrink, l2) = (1.0, 0.0);
+            let finite =
+                UpdateAlike { rule, learning_rate, powers, shrink, l2, gradient, parameters, first, second }
+                    .run::<S>();
+            state.finite &= finite;
+            return;
+        }
+        for group in shape.groups.iter().filter(|group| group.rate_factor != 0.0) {
+            let range = group.range.start.max(range.start)..group.range.end.min(range.end);
+            if range.is_empty() {
+                continue;
+            }
+            let learning_rate = learning_rate * group.rate_factor;
+            let decay = weight_decay * group.decay_factor;
+            state.finite &= S::call_apart(UpdateAlike {
+                rule,
                 learning_rate,
-                powers: state.powers,
-                shrink,
-                l2,
+                powers,
+                shrink: 1.0 - learning_rate * decay,
+                l2: l2 * group.decay_factor,
                 gradient: &gradient[range.clone()],
                 parameters: &mut parameters[range.clone()],
                 first: part(&mut state.first, range.clone()),
                 second: part(&mut state.second, range),
             });
-        };
-        if shape.one_rate && learning_rate * weight_decay == 0.0 && l2 == 0.0 {
-            return update(0..gradient.len(), learning_rate, 1.0, 0.0);
-        }
-        for group in shape.groups.iter().filter(|group| group.rate_factor != 0.0) {
-            let learning_rate = learning_rate * group.rate_factor;
-            let decay = weight_decay * group.decay_factor;
-            let (range, shrink) = (group.range.clone(), 1.0 - learning_rate * decay);
-            update(range, learning_rate, shrink, l2 * group.decay_factor);
         }
     }
 }
 
 /// A range of a state vector, or nothing where the optimiser keeps none.
+#[inline]
 fn part<T>(state: &mut [T], range: Range<usize>) -> &mut [T] {
     if state.is_empty() { state } else { &mut state[range] }
 }
 
-/// Up to so many parameters are updated in [`Simd::Narrow`].
-const FEW: usize = 64;
-
-struct Update<'a, T> {
+/// The update of parameters that learn alike.
+struct UpdateAlike<'a, T> {
     rule: Rule,
     learning_rate: f64,
     powers: [f64; 2],
@@ -141,41 +197,46 @@ struct Update<'a, T> {
     second: &'a mut [T],
 }
 
-impl<T: Real> Kernel for Update<'_, T> {
-    type Output = ();
+impl<T: Real> Kernel for UpdateAlike<'_, T> {
+    /// Whether all are finite afterwards.
+    type Output = bool;
     #[inline(always)]
-    fn run<S: Simd>(mut self) {
-        // What narrow vectors have stored is read by narrow vectors: wider ones would have to wait until it is in the
-        // cache, which takes longer than a step of so few parameters.
-        if self.parameters.len() <= FEW && T::Vector::<S>::LANES > T::Vector::<S::Narrow>::LANES {
-            return S::Narrow::call(self);
-        }
-        match self.rule {
+    fn run<S: Simd>(mut self) -> bool {
+        let nothing = match self.rule {
             Rule::Sgd { .. } if self.first.is_empty() => self.plain::<S>(),
             Rule::Sgd { momentum, nesterov } => self.momentum::<S>(momentum, nesterov),
             Rule::Adam { beta_1, beta_2, epsilon } => self.adam::<S>(beta_1, beta_2, epsilon),
-        }
+        };
+        !nothing.eq(nothing).not().any()
     }
 }
 
-/// `$body` for every whole vector of the parameters, and once more for what is left: `$n` lanes from `$i` on.
+/// `$body`, the new parameters, for every whole vector, and once more for what is left: `$n` lanes from `$i` on. Its
+/// value is 0 times each of them, added up: NaN where one is not finite.
 macro_rules! each_vector {
     ($update:ident, $S:ident, |$i:ident, $n:ident| $body:block) => {{
         let lanes = T::Vector::<$S>::LANES;
+        let zero = T::Vector::<$S>::splat(T::ZERO);
+        let mut nothing = zero;
         let mut $i = 0;
         while $i + lanes <= $update.parameters.len() {
             let $n = lanes;
-            $body
+            let p = $body;
+            Self::store::<$S>(p, $update.parameters, $i, $n);
+            nothing = zero.mul_add(p, nothing);
             $i += lanes;
         }
         if $i < $update.parameters.len() {
             let $n = $update.parameters.len() - $i;
-            $body
+            let p = $body;
+            Self::store::<$S>(p, $update.parameters, $i, $n);
+            nothing = zero.mul_add(p, nothing);
         }
+        nothing
     }};
 }
 
-impl<T: Real> Update<'_, T> {
+impl<T: Real> UpdateAlike<'_, T> {
     #[inline(always)]
     fn load<S: Simd>(from: &[T], i: usize, n: usize) -> T::Vector<S> {
         let from = &from[i..i + n];
@@ -201,16 +262,16 @@ impl<T: Real> Update<'_, T> {
     }
 
     #[inline(always)]
-    fn plain<S: Simd>(&mut self) {
+    fn plain<S: Simd>(&mut self) -> T::Vector<S> {
         let lr = constant::<T::Vector<S>>(-self.learning_rate);
         each_vector!(self, S, |i, n| {
             let (g, p) = self.gradient_and_parameter::<S>(i, n);
-            Self::store::<S>(lr.mul_add(g, p), self.parameters, i, n);
-        });
+            lr.mul_add(g, p)
+        })
     }
 
     #[inline(always)]
-    fn momentum<S: Simd>(&mut self, momentum: f64, nesterov: bool) {
+    fn momentum<S: Simd>(&mut self, momentum: f64, nesterov: bool) -> T::Vector<S> {
         let lr = constant::<T::Vector<S>>(-self.learning_rate);
         let mu = constant::<T::Vector<S>>(momentum);
         each_vector!(self, S, |i, n| {
@@ -218,12 +279,12 @@ impl<T: Real> Update<'_, T> {
             let v = mu.mul_add(Self::load::<S>(self.first, i, n), lr * g);
             Self::store::<S>(v, self.first, i, n);
             let step = if nesterov { mu.mul_add(v, lr * g) } else { v };
-            Self::store::<S>(p + step, self.parameters, i, n);
-        });
+            p + step
+        })
     }
 
     #[inline(always)]
-    fn adam<S: Simd>(&mut self, beta_1: f64, beta_2: f64, epsilon: f64) {
+    fn adam<S: Simd>(&mut self, beta_1: f64, beta_2: f64, epsilon: f64) -> T::Vector<S> {
         let (keep_m, new_m) = (constant::<T::Vector<S>>(beta_1), constant::<T::Vector<S>>(1.0 - beta_1));
         let (keep_v, new_v) = (constant::<T::Vector<S>>(beta_2), constant::<T::Vector<S>>(1.0 - beta_2));
         let lr = constant::<T::Vector<S>>(-self.learning_rate / (1.0 - self.powers[0]));
@@ -236,7 +297,7 @@ impl<T: Real> Update<'_, T> {
             Self::store::<S>(m, self.first, i, n);
             Self::store::<S>(v, self.second, i, n);
             let step = (lr * m) / ((v * correct_v).sqrt() + epsilon);
-            Self::store::<S>(p + step, self.parameters, i, n);
-        });
+            p + step
+        })
     }
 }

@@ -39,7 +39,8 @@ impl Regularization {
         (0..self.dropout.len()).filter(|l| self.dropout[*l].value != 0.0).collect()
     }
 
-    fn is_none(&self) -> bool {
+    /// Whether it changes nothing.
+    pub fn is_none(&self) -> bool {
         self.dropped().is_empty() && self.label_smoothing == 0.0 && self.mixup_alpha == 0.0
     }
 

@@ -76,10 +76,14 @@ impl Schedule {
     }
 
     /// The number at a step, counted from 0, of `total` steps.
+    #[inline]
     pub fn at(&self, step: u64, total: u64) -> f64 {
-        if self.course == Course::Constant && self.warmup == 0.0 {
-            return self.value;
-        }
+        let still = matches!(self.course, Course::Constant) && self.warmup == 0.0;
+        if still { self.value } else { self.moved(step, total) }
+    }
+
+    /// The same where it changes.
+    fn moved(&self, step: u64, total: u64) -> f64 {
         let t = (step as f64 / total.max(1) as f64).min(1.0);
         // ½·(1 + cos πu): from 1 at u = 0 to 0 at u = 1.
         let fall = |u: f64| 0.5 + 0.5 * cos_turns(0.5 * u);

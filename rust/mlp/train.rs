@@ -5,9 +5,10 @@
 //! of blocks are added in order, then those of the groups, so no bit depends on the number of threads.
 
 use super::Shape;
-use super::block::{Block, MOST_ROWS, Way, block_rows};
+use super::block::{Block, Held, MOST_ROWS, NARROW, Way, block_rows};
 use super::data::Data;
 use super::loss::Loss;
+use super::narrow::Narrow;
 use super::norm::{self, Squares};
 use super::optim::{Optimizer, State};
 use super::regularization::{Draw, Regularization, Regularizer};
@@ -61,14 +62,15 @@ pub struct Memory<T> {
 impl<T: Real> Memory<T> {
     /// The same again, or an error where the room cannot be had.
     pub fn copy(&self) -> Result<Memory<T>> {
-        let State { first, second, powers, steps, adaptation } = &self.state;
+        let State { first, second, powers, steps, adaptation, finite } = &self.state;
         let copy = |moments: &[T]| {
             let mut copy = zeros(moments.len())?;
             copy.copy_from_slice(moments);
             Ok(copy)
         };
         let (first, second) = (copy(first)?, copy(second)?);
-        let state = State { first, second, powers: *powers, steps: *steps, adaptation: *adaptation };
+        let (powers, steps, adaptation, finite) = (*powers, *steps, *adaptation, *finite);
+        let state = State { first, second, powers, steps, adaptation, finite };
         Ok(Memory { state, epochs: self.epochs })
     }
 }
@@ -87,6 +89,8 @@ struct Batch<'a> {
     factor: f64,
     /// Rows of a block.
     rows: usize,
+    /// The number of its first block in an epoch, where every epoch has the same blocks.
+    same: Option<usize>,
 }
 
 impl Batch<'_> {
@@ -108,6 +112,14 @@ fn groups(n: usize, rows: usize) -> usize {
     blocks.div_ceil(group(blocks))
 }
 
+/// How many blocks a batch of `n` rows has.
+fn n_blocks<T: Real>(shape: &Shape, n: usize) -> usize {
+    if n == 0 { 0 } else { n.div_ceil(block_rows::<T>(shape, n)) }
+}
+
+/// Blocks whose rows are the same in every epoch are gathered once, where all together have no more bytes than this.
+const MOST_HELD: usize = 4 << 20;
+
 /// Adds `part` to `totals`.
 struct Accumulate<'a, T> {
     totals: &'a mut [f64],
@@ -118,12 +130,21 @@ impl<T: Real> Kernel for Accumulate<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
-        for (totals, part) in self.totals.chunks_mut(T::LANES).zip(self.part.chunks(T::LANES)) {
-            let (low, high) = totals.split_at_mut(totals.len().min(f64::LANES));
-            let mut sums = [S::F64::from_first(low), S::F64::from_first(high)];
-            T::accumulate::<S>(T::Vector::<S>::from_first(part), &mut sums);
-            sums[0].copy_to_partial(low);
-            sums[1].copy_to_partial(high);
+        let (mut totals, mut parts) =
+            (self.totals.chunks_exact_mut(T::LANES), self.part.chunks_exact(T::LANES));
+        for (totals, part) in (&mut totals).zip(&mut parts) {
+            let (low, high) = totals.split_at_mut(f64::LANES);
+            // (For f64 there is no second half.)
+            let second = if high.is_empty() { S::F64::splat(0.0) } else { S::F64::from_slice(high) };
+            let mut sums = [S::F64::from_slice(low), second];
+            T::accumulate::<S>(T::Vector::<S>::from_slice(part), &mut sums);
+            sums[0].copy_to(low);
+            if !high.is_empty() {
+                sums[1].copy_to(high);
+            }
+        }
+        for (total, part) in totals.into_remainder().iter_mut().zip(parts.remainder()) {
+            *total += part.f64();
         }
     }
 }
@@ -131,7 +152,11 @@ impl<T: Real> Kernel for Accumulate<'_, T> {
 /// One member's buffers, and the gradient of its latest block or group of blocks.
 pub struct Worker<T> {
     block: Block<T>,
+    /// For few rows, where the network is small and nothing regularises it.
+    narrow: Option<Narrow<T>>,
     regularizer: Option<Regularizer<T>>,
+    /// The blocks that it has computed, by their numbers in an epoch, where every epoch has the same.
+    held: Vec<Option<Held<T>>>,
     partners: Vec<u32>,
     gradient: Vec<T>,
     /// The gradient of a group; empty where a group is a block.
@@ -140,20 +165,34 @@ pub struct Worker<T> {
 }
 
 impl<T: Real> Worker<T> {
-    /// Buffers for batches of up to `capacity` rows, or for the blocks of larger ones.
-    pub fn new(shape: &Shape, regularization: &Regularization, capacity: usize) -> Result<Worker<T>> {
+    /// Buffers for batches of up to `capacity` rows, or for the blocks of larger ones, which have up to `rows`.
+    pub fn new(
+        shape: &Shape,
+        regularization: &Regularization,
+        capacity: usize,
+        rows: usize,
+    ) -> Result<Worker<T>> {
         let n_parameters = shape.n_parameters();
-        let rows = capacity.min(MOST_ROWS);
         let dropped = regularization.dropped();
         let in_group = group(capacity.div_ceil(block_rows::<T>(shape, capacity).max(1)));
+        let regularizer = Regularizer::new(shape, regularization, rows)?;
         Ok(Worker {
+            narrow: if regularizer.is_none() { Narrow::new(shape)? } else { None },
             block: Block::new(shape, rows, Way::Back(&dropped))?,
-            regularizer: Regularizer::new(shape, regularization, rows)?,
+            regularizer,
+            held: Vec::new(),
             partners: Vec::new(),
             gradient: zeros(n_parameters)?,
             totals: zeros(if in_group > 1 { n_parameters } else { 0 })?,
             loss: 0.0,
         })
+    }
+
+    /// Forgets what it knows of a table: the next step is on rows of another one.
+    pub fn forget(&mut self) {
+        if let Some(narrow) = &mut self.narrow {
+            narrow.forget();
+        }
     }
 
     /// How many rows a block may have.
@@ -170,7 +209,16 @@ impl<T: Real> Worker<T> {
             regularizer.begin(batch.draw, first, data, numbers, batch.partners.get(rows).unwrap_or_default());
         }
         let (gradient, regularizer) = (&mut self.gradient, self.regularizer.as_mut());
-        self.loss = self.block.gradient(loss, parameters, data, numbers, batch.factor, gradient, regularizer);
+        let held = batch.same.and_then(|first| {
+            let held = &mut self.held[first + number];
+            if held.is_none() {
+                // Where there is no room, it is gathered in every epoch.
+                *held = self.block.room().ok();
+            }
+            held.as_mut()
+        });
+        self.loss =
+            self.block.gradient(loss, parameters, data, numbers, batch.factor, gradient, regularizer, held);
     }
 
     /// The same of a group of blocks: the gradient in `self.totals`, that of a group of one in `self.gradient`.
@@ -190,7 +238,17 @@ impl<T: Real> Worker<T> {
         self.loss = total;
     }
 
-    /// A step on one block: see [`Trainer::step`].
+    /// Adds the latest gradient to `totals`; returns its loss.
+    fn add_to(&self, totals: &mut [f64]) -> f64 {
+        if self.totals.is_empty() {
+            dispatch(Accumulate { totals, part: &self.gradient });
+        } else {
+            dispatch(Accumulate { totals, part: &self.totals });
+        }
+        self.loss
+    }
+
+    /// A step on one block: see [`Trainer::step`]. Where every epoch has the `same`, it is the block of that number.
     #[allow(clippy::too_many_arguments, reason = "a step's whole description")]
     pub fn step(
         &mut self,
@@ -200,6 +258,7 @@ impl<T: Real> Worker<T> {
         memory: &mut Memory<T>,
         data: &Data,
         numbers: &[u32],
+        same: Option<usize>,
         record: Option<&mut Squares>,
     ) -> Sums {
         let weight = data.weight_of(numbers);
@@ -207,9 +266,17 @@ impl<T: Real> Worker<T> {
             return [0.0; 3];
         }
         let penalty = settings.penalty(shape, parameters);
+        if let (Some(narrow), None, None, 1..=NARROW) =
+            (&mut self.narrow, settings.gradient_clip, &record, numbers.len())
+        {
+            let state = &mut memory.state;
+            let loss = narrow.step(shape, settings, parameters, state, data, numbers, weight);
+            return [loss, weight, penalty];
+        }
         let mut partners = std::mem::take(&mut self.partners);
         let draw = settings.draw(memory, numbers, &mut partners);
-        let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight, rows: numbers.len() };
+        let (factor, rows) = (1.0 / weight, numbers.len());
+        let batch = Batch { numbers, partners: &partners, draw, factor, rows, same };
         self.compute(settings.loss, parameters, data, &batch, 0);
         self.partners = partners;
         settings.descend(shape, memory, weight, &mut self.gradient, parameters, record);
@@ -258,6 +325,7 @@ struct Job<T> {
     draw: Draw,
     factor: f64,
     rows: usize,
+    same: Option<usize>,
     first: usize,
 }
 
@@ -265,6 +333,7 @@ struct Job<T> {
 struct Shared<'a, T> {
     loss: Loss,
     data: &'a Data<'a>,
+    /// The helpers': member m has the one at m − 1. The caller's is the [`Trainer`]'s own.
     workers: Vec<Mutex<Worker<T>>>,
     job: RwLock<Job<T>>,
 }
@@ -272,21 +341,17 @@ struct Shared<'a, T> {
 impl<T: Real> Shared<'_, T> {
     fn worker(&self, member: usize) -> MutexGuard<'_, Worker<T>> {
         // Poison would mean a panic, which the team passes on: the buffers themselves are always usable.
-        self.workers[member].lock().unwrap_or_else(PoisonError::into_inner)
+        self.workers[member - 1].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn compute_group(&self, member: usize, parameters: &[T], batch: &Batch, number: usize) {
-        self.worker(member).compute_group(self.loss, parameters, self.data, batch, number);
-    }
-
-    /// The work of a member in a round.
+    /// The work of a helper in a round.
     fn work(&self, member: usize) {
         let job = self.job.read().unwrap_or_else(PoisonError::into_inner);
-        let Job { numbers, partners, draw, factor, rows, .. } = &*job;
-        let batch = Batch { numbers, partners, draw: *draw, factor: *factor, rows: *rows };
+        let Job { numbers, partners, draw, factor, rows, same, .. } = &*job;
+        let batch = Batch { numbers, partners, draw: *draw, factor: *factor, rows: *rows, same: *same };
         let number = job.first + member;
         if number < batch.groups() {
-            self.compute_group(member, &job.parameters, &batch, number);
+            self.worker(member).compute_group(self.loss, &job.parameters, self.data, &batch, number);
         }
     }
 }
@@ -296,11 +361,12 @@ pub struct Trainer<'a, 'b, T> {
     shape: &'a Shape,
     settings: &'a Settings,
     shared: &'a Shared<'a, T>,
+    worker: Worker<T>,
     team: &'a mut Team<'b>,
     interrupt: Interrupt<'a>,
-    /// The gradient of a batch of several blocks, added up; then it stands in the first worker's.
+    /// The gradient of a batch of several blocks, added up; then it stands in the worker's.
     totals: Vec<f64>,
-    /// The rows in the epoch's order.
+    /// The rows in the epoch's order; empty before the first epoch.
     order: Vec<u32>,
     /// The rows that mixup mixes a batch of several blocks with.
     partners: Vec<u32>,
@@ -340,11 +406,22 @@ pub fn with_trainer<T: Real, R>(
         if step < SHORTEST_SHARED_STEP { 0.0 } else { whole_run },
     );
     let regularization = &settings.regularization;
-    let worker = |_| Ok(Mutex::new(Worker::new(shape, regularization, batch)?));
+    // The last batch of an epoch may be a smaller one.
+    let last = data.len() % batch.max(1);
+    let rows = block_rows::<T>(shape, batch).max(if last == 0 { 0 } else { block_rows::<T>(shape, last) });
+    let blocks = data.len() / batch.max(1) * n_blocks::<T>(shape, batch) + n_blocks::<T>(shape, last);
+    let same = !settings.shuffle && epochs > 1 && regularization.is_none();
+    let held = if same && blocks * Held::<T>::bytes(shape, rows) <= MOST_HELD { blocks } else { 0 };
+    let worker = || -> Result<Worker<T>> {
+        let mut worker = Worker::new(shape, regularization, batch, rows)?;
+        worker.held.resize_with(held, || None);
+        Ok(worker)
+    };
+    let own = worker()?;
     let shared = Shared {
         loss: settings.loss,
         data,
-        workers: (0..n).map(worker).collect::<Result<_>>()?,
+        workers: (1..n).map(|_| Ok(Mutex::new(worker()?))).collect::<Result<_>>()?,
         job: RwLock::new(Job {
             parameters: Vec::new(),
             numbers: Vec::new(),
@@ -352,12 +429,14 @@ pub fn with_trainer<T: Real, R>(
             draw: Draw::none(),
             factor: 0.0,
             rows: 0,
+            same: None,
             first: 0,
         }),
     };
     let totals = zeros(if batch > MOST_ROWS { n_parameters } else { 0 })?;
     let mixed = batch > MOST_ROWS && regularization.mixup_alpha > 0.0;
-    let (order, partners) = (zeros(data.len())?, zeros(if mixed { batch } else { 0 })?);
+    let (mut order, partners) = (zeros(data.len())?, zeros(if mixed { batch } else { 0 })?);
+    order.clear();
     let record = settings.record_gradient_norm.then(|| Squares::new(shape.learned().count()));
     parallel::with_team(n, &|member| shared.work(member), |team| {
         let shared = &shared;
@@ -366,6 +445,7 @@ pub fn with_trainer<T: Real, R>(
             shape,
             settings,
             shared,
+            worker: own,
             team,
             interrupt,
             totals,
@@ -377,15 +457,29 @@ pub fn with_trainer<T: Real, R>(
     })
 }
 
+/// Operations between two looks at the clock: some microseconds' work.
+const WORK_BETWEEN_LOOKS: f64 = 5e5;
+
 impl<T: Real> Trainer<'_, '_, T> {
     /// One step on the rows of these numbers, or None where interrupted, with nothing changed. A batch of weight 0
     /// changes nothing.
     pub fn step(&mut self, parameters: &mut [T], memory: &mut Memory<T>, numbers: &[u32]) -> Option<Sums> {
+        self.step_of_epoch(parameters, memory, numbers, None)
+    }
+
+    /// The same; where every epoch has the `same` blocks, they begin at that number.
+    fn step_of_epoch(
+        &mut self,
+        parameters: &mut [T],
+        memory: &mut Memory<T>,
+        numbers: &[u32],
+        same: Option<usize>,
+    ) -> Option<Sums> {
         let data = self.shared.data;
         if numbers.len() <= MOST_ROWS {
-            let worker = &mut *self.shared.worker(0);
             let (settings, record) = (self.settings, self.record.as_mut());
-            return Some(worker.step(self.shape, settings, parameters, memory, data, numbers, record));
+            let worker = &mut self.worker;
+            return Some(worker.step(self.shape, settings, parameters, memory, data, numbers, same, record));
         }
         let weight = data.weight_of(numbers);
         if weight == 0.0 {
@@ -395,10 +489,10 @@ impl<T: Real> Trainer<'_, '_, T> {
         let mut partners = std::mem::take(&mut self.partners);
         let draw = self.settings.draw(memory, numbers, &mut partners);
         let rows = block_rows::<T>(self.shape, numbers.len());
-        let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight, rows };
+        let batch = Batch { numbers, partners: &partners, draw, factor: 1.0 / weight, rows, same };
         let loss = self.blocks(parameters, &batch);
         self.partners = partners;
-        let (loss, gradient) = (loss?, &mut self.shared.worker(0).gradient);
+        let (loss, gradient) = (loss?, &mut self.worker.gradient);
         self.settings.descend(self.shape, memory, weight, gradient, parameters, self.record.as_mut());
         Some([loss, weight, penalty])
     }
@@ -413,9 +507,9 @@ impl<T: Real> Trainer<'_, '_, T> {
         (0..self.shared.data.len()).map(|place| self.shared.data.number(place)).collect()
     }
 
-    /// Σ weight·loss over the blocks of a batch, and in the first worker the gradient of the batch's factor times it.
+    /// Σ weight·loss over the blocks of a batch, and in the own worker the gradient of the batch's factor times it.
     fn blocks(&mut self, parameters: &[T], batch: &Batch) -> Option<f64> {
-        let (shared, members) = (self.shared, self.team.members().min(self.shared.workers.len()));
+        let (shared, members) = (self.shared, self.team.members());
         if members > 1 {
             let mut job = shared.job.write().unwrap_or_else(PoisonError::into_inner);
             job.parameters.clear();
@@ -424,7 +518,7 @@ impl<T: Real> Trainer<'_, '_, T> {
             job.numbers.extend_from_slice(batch.numbers);
             job.partners.clear();
             job.partners.extend_from_slice(batch.partners);
-            (job.draw, job.factor, job.rows) = (batch.draw, batch.factor, batch.rows);
+            (job.draw, job.factor, job.rows, job.same) = (batch.draw, batch.factor, batch.rows, batch.same);
         }
         let mut loss = 0.0;
         let groups = batch.groups();
@@ -436,22 +530,17 @@ impl<T: Real> Trainer<'_, '_, T> {
             }
             if members > 1 {
                 shared.job.write().unwrap_or_else(PoisonError::into_inner).first = first;
-                self.team.run();
-            } else {
-                shared.compute_group(0, parameters, batch, first);
             }
-            for member in 0..members.min(groups - first) {
-                let worker = shared.worker(member);
-                loss += worker.loss;
-                if worker.totals.is_empty() {
-                    dispatch(Accumulate { totals: &mut self.totals, part: &worker.gradient });
-                } else {
-                    dispatch(Accumulate { totals: &mut self.totals, part: &worker.totals });
-                }
+            let (own, data) = (&mut self.worker, shared.data);
+            let work = || own.compute_group(shared.loss, parameters, data, batch, first);
+            self.team.run(work);
+            loss += self.worker.add_to(&mut self.totals);
+            for member in 1..members.min(groups - first) {
+                loss += shared.worker(member).add_to(&mut self.totals);
             }
             first += members;
         }
-        for (gradient, total) in shared.worker(0).gradient.iter_mut().zip(&self.totals) {
+        for (gradient, total) in self.worker.gradient.iter_mut().zip(&self.totals) {
             *gradient = T::of(*total);
         }
         Some(loss)
@@ -460,13 +549,16 @@ impl<T: Real> Trainer<'_, '_, T> {
     /// One epoch, or None where interrupted.
     pub fn epoch(&mut self, parameters: &mut [T], memory: &mut Memory<T>) -> Option<Sums> {
         let mut order = std::mem::take(&mut self.order);
+        let data = self.shared.data;
         if self.settings.shuffle {
+            order.resize(data.len(), 0);
             Stream::new(self.settings.seed, Purpose::Shuffle, 0, memory.epochs).permutation(&mut order);
-        } else {
-            order.iter_mut().enumerate().for_each(|(place, number)| *number = place as u32);
-        }
-        for number in &mut order {
-            *number = self.shared.data.number(*number as usize);
+            if data.index.is_some() {
+                order.iter_mut().for_each(|number| *number = data.number(*number as usize));
+            }
+        } else if order.is_empty() {
+            // Once for all epochs.
+            order.extend((0..data.len()).map(|place| data.number(place)));
         }
         memory.epochs += 1;
         let sums = self.steps(parameters, memory, &order);
@@ -478,12 +570,14 @@ impl<T: Real> Trainer<'_, '_, T> {
     }
 
     fn steps(&mut self, parameters: &mut [T], memory: &mut Memory<T>, order: &[u32]) -> Option<Sums> {
-        // Looking at the clock costs as much as a step of the smallest networks: look once in a while.
-        const WORK_BETWEEN_LOOKS: f64 = 1e6;
         let mut sums = [0.0; 3];
         let mut work = 0.0;
+        let mut same = (!self.worker.held.is_empty()).then_some(0);
         for numbers in order.chunks(self.settings.batch_size) {
-            let more = self.step(parameters, memory, numbers)?;
+            let more = self.step_of_epoch(parameters, memory, numbers, same)?;
+            if let Some(same) = &mut same {
+                *same += n_blocks::<T>(self.shape, numbers.len());
+            }
             sums = std::array::from_fn(|i| sums[i] + more[i]);
             work += self.work_per_row * numbers.len() as f64;
             if work > WORK_BETWEEN_LOOKS {
@@ -512,9 +606,9 @@ pub fn gradient<T: Real>(
         let numbers = trainer.all_numbers();
         let weight = data.weight_of(&numbers);
         let (rows, factor) = (block_rows::<T>(shape, numbers.len()), 1.0 / weight);
-        let batch = Batch { numbers: &numbers, partners: &[], draw: Draw::none(), factor, rows };
+        let batch = Batch { numbers: &numbers, partners: &[], draw: Draw::none(), factor, rows, same: None };
         let several = (numbers.len() > MOST_ROWS).then(|| trainer.blocks(parameters, &batch));
-        let worker = &mut *trainer.shared.worker(0);
+        let worker = &mut trainer.worker;
         let loss = match several {
             Some(loss) => loss.ok_or(Error::Interrupted)?,
             None => {
@@ -635,8 +729,44 @@ pub struct Record {
     pub validation_loss: f64,
     /// The learning rate of its first step.
     pub learning_rate: f64,
-    /// Since the run began.
+    /// Since the run began. Where nobody observes the run, epochs that together take some microseconds share a look at
+    /// the clock.
     pub seconds: f64,
+}
+
+/// The records of a run, one of each number an epoch.
+#[derive(Clone, Debug)]
+pub struct Curves {
+    /// See [`Record::loss`].
+    pub loss: Vec<f64>,
+    /// See [`Record::validation_loss`].
+    pub validation_loss: Vec<f64>,
+    /// See [`Record::learning_rate`].
+    pub learning_rate: Vec<f64>,
+    /// See [`Record::seconds`].
+    pub seconds: Vec<f64>,
+}
+
+impl Curves {
+    /// None yet, and room for those of so many epochs: to grow again and again costs as much as a tenth of the smallest
+    /// networks' steps.
+    fn with_room(epochs: usize) -> Curves {
+        let room = || {
+            let mut column = Vec::new();
+            // Where there is none, they grow all the same.
+            column.try_reserve_exact(epochs.min(1 << 14)).ok();
+            column
+        };
+        Curves { loss: room(), validation_loss: room(), learning_rate: room(), seconds: room() }
+    }
+
+    #[inline]
+    fn push(&mut self, record: &Record) {
+        self.loss.push(record.loss);
+        self.validation_loss.push(record.validation_loss);
+        self.learning_rate.push(record.learning_rate);
+        self.seconds.push(record.seconds);
+    }
 }
 
 /// What an observer answers.
@@ -649,7 +779,7 @@ pub struct Verdict {
 }
 
 /// Told of every epoch: its number (from 1), its record, and the parameters after it.
-pub type Observe<'a, T> = &'a mut dyn FnMut(usize, &Record, &[T]) -> Verdict;
+pub type Observe<'a, T> = Option<&'a mut dyn FnMut(usize, &Record, &[T]) -> Verdict>;
 
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -670,7 +800,7 @@ pub enum StopReason {
 #[derive(Clone, Debug)]
 pub struct History {
     /// One record an epoch.
-    pub records: Vec<Record>,
+    pub curves: Curves,
     /// The norms of the layers' gradients, layer by layer for each epoch: root mean squares over its steps; empty where
     /// they are not recorded.
     pub gradient_norms: Vec<f64>,
@@ -691,16 +821,17 @@ pub fn fit<T: Real>(
     memory: &mut Memory<T>,
     validation: Option<&Data>,
     plan: &Plan,
-    observe: Observe<T>,
+    mut observe: Observe<T>,
 ) -> Result<History> {
     let began = Instant::now();
     let settings = trainer.settings;
     let choosing = plan.restore_best && (validation.is_some() || plan.selection == Selection::Score);
     let mut kept: Vec<T> = zeros(parameters.len())?;
     kept.copy_from_slice(parameters);
-    let stop_reason = StopReason::Epochs;
-    let mut history = History { records: Vec::new(), gradient_norms: Vec::new(), best_epoch: 0, stop_reason };
+    let (curves, stop_reason) = (Curves::with_room(plan.epochs), StopReason::Epochs);
+    let mut history = History { curves, gradient_norms: Vec::new(), best_epoch: 0, stop_reason };
     let (mut best, mut bar, mut waited) = (f64::INFINITY, f64::INFINITY, 0);
+    let (mut work, mut seconds) = (f64::INFINITY, 0.0);
     for epoch in 1..=plan.epochs {
         let learning_rate = settings.optimizer.rate(&memory.state, settings.total_steps);
         let Some([loss, weight, _]) = trainer.epoch(parameters, memory) else {
@@ -718,21 +849,23 @@ pub fn fit<T: Real>(
             history.stop_reason = StopReason::Interrupted;
             break;
         };
-        let record = Record {
-            loss: loss / weight,
-            validation_loss,
-            learning_rate,
-            seconds: began.elapsed().as_secs_f64(),
-        };
-        history.records.push(record);
+        // A look at the clock takes a fifth of the smallest networks' step.
+        work += trainer.work_per_row * trainer.shared.data.len() as f64;
+        let look = work > WORK_BETWEEN_LOOKS || validation.is_some() || observe.is_some();
+        if look {
+            (work, seconds) = (0.0, began.elapsed().as_secs_f64());
+        }
+        let record = Record { loss: loss / weight, validation_loss, learning_rate, seconds };
+        history.curves.push(&record);
         if let Some(squares) = &mut trainer.record {
             history.gradient_norms.extend(squares.take());
         }
-        let verdict = observe(epoch, &record, parameters);
+        let verdict = match &mut observe {
+            Some(observe) => observe(epoch, &record, parameters),
+            None => Verdict::default(),
+        };
         let watched = if validation.is_some() { validation_loss } else { record.loss };
-        let finite =
-            record.loss.is_finite() && watched.is_finite() && parameters.iter().all(|p| p.is_finite());
-        if !finite {
+        if !(record.loss.is_finite() && watched.is_finite() && memory.state.finite) {
             history.stop_reason = StopReason::Diverged;
             break;
         }
@@ -759,10 +892,17 @@ pub fn fit<T: Real>(
             history.stop_reason = StopReason::Patience;
             break;
         }
+        if look && (trainer.interrupt)() {
+            history.stop_reason = StopReason::Interrupted;
+            break;
+        }
+    }
+    if let (None, Some(last)) = (&observe, history.curves.seconds.last_mut()) {
+        *last = began.elapsed().as_secs_f64();
     }
     let diverged = history.stop_reason == StopReason::Diverged;
     // An epoch that was interrupted may have diverged unseen.
-    let lost = diverged || parameters.iter().any(|p| !p.is_finite());
+    let lost = diverged || !memory.state.finite;
     if lost || choosing && history.best_epoch > 0 {
         parameters.copy_from_slice(&kept);
     }

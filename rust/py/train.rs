@@ -390,7 +390,7 @@ impl TrainerState {
             let [beta_1, beta_2, scale, least, waited] = numbers;
             let (first, second) = (view::<T>(first)?.to_vec(), view::<T>(second)?.to_vec());
             let (powers, adaptation) = ([beta_1, beta_2], Adaptation { scale, least, waited });
-            let state = State { first, second, powers, steps, adaptation };
+            let state = State { first, second, powers, steps, adaptation, finite: true };
             Ok(TrainerState(Mutex::new(T::remember(Memory { state, epochs }))))
         })
     }
@@ -398,7 +398,7 @@ impl TrainerState {
     fn parts<'py>(&self, py: Python<'py>) -> Parts<'py> {
         fn of<'py, T: Trained>(py: Python<'py>, memory: &Memory<T>) -> Parts<'py> {
             let array = |values: &[T]| PyArray1::from_slice(py, values).into_any();
-            let State { first, second, powers: [beta_1, beta_2], steps, adaptation } = &memory.state;
+            let State { first, second, powers: [beta_1, beta_2], steps, adaptation, .. } = &memory.state;
             let numbers = [*beta_1, *beta_2, adaptation.scale, adaptation.least, adaptation.waited];
             (array(first), array(second), numbers, *steps, memory.epochs)
         }
@@ -446,12 +446,15 @@ impl TrainerState {
             let Some((memory, worker)) = T::recall(&mut remembered) else { return Ok(None) };
             if one_block {
                 if worker.as_ref().is_none_or(|worker| worker.capacity() < data.len()) {
-                    *worker = Some(Worker::new(shape, &settings.regularization, data.len())?);
+                    *worker = Some(Worker::new(shape, &settings.regularization, data.len(), data.len())?);
                 }
                 let worker = worker.as_mut().expect("made above");
+                worker.forget();
                 let numbers: [u32; MOST_ROWS] = std::array::from_fn(|i| i as u32);
                 let numbers = &numbers[..data.len()];
-                return Ok(Some(worker.step(shape, settings, parameters, memory, &data, numbers, None)));
+                return Ok(Some(
+                    worker.step(shape, settings, parameters, memory, &data, numbers, None, None),
+                ));
             }
             let before = if epoch { Some(memory.copy()?) } else { None };
             let batch = train::Settings { batch_size: data.len(), ..settings.clone() };
@@ -581,37 +584,34 @@ fn fit_as<'py, T: Trained>(
             return Ok((None, Some(error)));
         }
         judged?;
-        let mut looked = 0.0;
-        let mut tell = |epoch: usize, record: &train::Record, parameters: &[T]| {
-            let Some(observe) = &observe else {
-                // By the record's clock: another look at it would cost a tenth of the smallest networks' epoch.
-                let due = record.seconds - looked > 0.01;
-                looked = if due { record.seconds } else { looked };
-                return Verdict { stop: due && signals.pending(), score: 0.0 };
-            };
-            let answer = Python::attach(|py| {
-                let parameters = PyArray1::from_slice(py, parameters);
-                let told = (
-                    epoch,
-                    record.loss,
-                    record.validation_loss,
-                    record.learning_rate,
-                    record.seconds,
-                    parameters,
-                );
-                observe.bind(py).call1(told)?.extract::<(bool, f64)>()
-            });
-            match answer {
-                Ok((stop, score)) => Verdict { stop, score },
-                Err(error) => {
-                    *signals.error.borrow_mut() = Some(error);
-                    Verdict { stop: true, score: f64::NAN }
+        let error = &signals.error;
+        let mut tell = observe.map(|observe| {
+            move |epoch: usize, record: &train::Record, parameters: &[T]| {
+                let answer = Python::attach(|py| {
+                    let parameters = PyArray1::from_slice(py, parameters);
+                    let told = (
+                        epoch,
+                        record.loss,
+                        record.validation_loss,
+                        record.learning_rate,
+                        record.seconds,
+                        parameters,
+                    );
+                    observe.bind(py).call1(told)?.extract::<(bool, f64)>()
+                });
+                match answer {
+                    Ok((stop, score)) => Verdict { stop, score },
+                    Err(raised) => {
+                        *error.borrow_mut() = Some(raised);
+                        Verdict { stop: true, score: f64::NAN }
+                    }
                 }
             }
-        };
+        });
         let mut memory = Memory { state: settings.optimizer.init(parameters.len())?, epochs: 0 };
         let history = train::with_trainer(shape, settings, &data, plan.epochs, &interrupt, |trainer| {
-            train::fit(trainer, parameters, &mut memory, validation.as_ref(), plan, &mut tell)
+            let observe = tell.as_mut().map(|tell| tell as &mut dyn FnMut(usize, &train::Record, &[T]) -> _);
+            train::fit(trainer, parameters, &mut memory, validation.as_ref(), plan, observe)
         });
         match (history, signals.error.into_inner()) {
             // A run without one finite epoch that an exception ended: the exception tells more.
@@ -620,15 +620,9 @@ fn fit_as<'py, T: Trained>(
         }
     })?;
     let Some(history) = history else { return Err(error.expect("an exception takes the history's place")) };
-    let column =
-        |value: fn(&train::Record) -> f64| PyArray1::from_iter(py, history.records.iter().map(value));
-    let columns = [
-        column(|r| r.loss),
-        column(|r| r.validation_loss),
-        column(|r| r.learning_rate),
-        column(|r| r.seconds),
-        PyArray1::from_slice(py, &history.gradient_norms),
-    ];
+    let train::Curves { loss, validation_loss, learning_rate, seconds } = history.curves;
+    let columns = [loss, validation_loss, learning_rate, seconds, history.gradient_norms]
+        .map(|column| PyArray1::from_vec(py, column));
     let reason = match history.stop_reason {
         StopReason::Epochs => "epochs",
         StopReason::Patience => "patience",

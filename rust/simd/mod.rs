@@ -378,15 +378,22 @@ impl Level {
     }
 
     /// The level in force.
+    #[inline]
     pub fn current() -> Level {
         match CURRENT.load(Ordering::Relaxed) {
-            0 => {
-                let level = Level::best();
-                level.set();
-                level
-            }
-            n => Level::ALL[usize::from(n) - 1],
+            0 => Level::first(),
+            1 => Level::Portable,
+            2 => Level::Avx2,
+            _ => Level::Avx512,
         }
+    }
+
+    /// Puts the highest level in force, before the first use.
+    #[cold]
+    fn first() -> Level {
+        let level = Level::best();
+        level.set();
+        level
     }
 
     /// Puts this level in force; false, and nothing changed, if the processor does not have it.
