@@ -124,6 +124,7 @@ impl<T: Real> Narrow<T> {
     }
 
     /// A step on the numbered rows, whose weights sum to `weight`; returns Σ weight·loss before it.
+    #[inline(always)]
     #[allow(clippy::too_many_arguments, reason = "a step's whole description")]
     pub fn step(
         &mut self,
