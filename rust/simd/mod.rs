@@ -55,6 +55,8 @@ pub trait Real:
     fn is_finite(self) -> bool;
     /// Adds the lanes of `v` to 16 lanes of `f64` (for `f64`, to the first eight).
     fn accumulate<S: Simd>(v: Self::Vector<S>, totals: &mut [S::F64; 2]);
+    /// Adds a·b: for `f64` rounded once, for `f32` the product first.
+    fn accumulate_product<S: Simd>(a: Self::Vector<S>, b: Self::Vector<S>, totals: &mut [S::F64; 2]);
     /// The first sixteen elements of `from` as two vectors of `f64`.
     fn sixteen<S: Simd>(from: &[Self]) -> [S::F64; 2];
 }
@@ -499,7 +501,8 @@ mod control_word {
 
 macro_rules! real {
     (
-        $t:ident, $assoc:ident, $S:ident, |$v:ident, $totals:ident| $accumulate:block, |$from:ident| $sixteen:expr
+        $t:ident, $assoc:ident, $S:ident, |$v:ident, $totals:ident| $accumulate:block,
+        |$a:ident, $b:ident, $sum:ident| $product:block, |$from:ident| $sixteen:expr
     ) => {
         impl Real for $t {
             const LANES: usize = WIDTH / size_of::<$t>();
@@ -521,6 +524,8 @@ macro_rules! real {
             #[inline(always)]
             fn accumulate<$S: Simd>($v: $S::$assoc, $totals: &mut [$S::F64; 2]) $accumulate
             #[inline(always)]
+            fn accumulate_product<$S: Simd>($a: $S::$assoc, $b: $S::$assoc, $sum: &mut [$S::F64; 2]) $product
+            #[inline(always)]
             fn sixteen<$S: Simd>($from: &[$t]) -> [$S::F64; 2] {
                 $sixteen
             }
@@ -537,6 +542,9 @@ real!(
         totals[0] = totals[0] + low;
         totals[1] = totals[1] + high;
     },
+    |a, b, totals| {
+        f32::accumulate::<S>(a * b, totals);
+    },
     |from| S::widen(S::F32::from_slice(from))
 );
 real!(
@@ -545,6 +553,9 @@ real!(
     S,
     |v, totals| {
         totals[0] = totals[0] + v;
+    },
+    |a, b, totals| {
+        totals[0] = a.mul_add(b, totals[0]);
     },
     |from| [S::F64::from_slice(from), S::F64::from_slice(&from[8..])]
 );
