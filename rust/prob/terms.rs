@@ -291,7 +291,7 @@ fn ordinary_sum<T: Format, S: Simd, const QUANTITY: u8, const CLIP: bool>(
     let q = if QUANTITY == ENTROPY { p } else { &q[..p.len()] };
     let step = WIDE * T::LANES;
     for (p, q) in p.chunks(STRETCH * step).zip(q.chunks(STRETCH * step)) {
-        let mut totals = [[S::F64::splat(0.0); 2]; WIDE];
+        let mut totals = [S::F64::splat(0.0); 2];
         let whole = p.len() - p.len() % step;
         for (p, q) in p[..whole].chunks_exact(step).zip(q[..whole].chunks_exact(step)) {
             add::<T, S, QUANTITY, CLIP>(
@@ -306,8 +306,7 @@ fn ordinary_sum<T: Format, S: Simd, const QUANTITY: u8, const CLIP: bool>(
             let (p, q) = (last::<T, S>(&p[whole..]), last::<T, S>(&q[whole..]));
             add::<T, S, QUANTITY, CLIP>(floor, &mut watch, p, q, &mut totals);
         }
-        let [[a, b], [c, d]] = totals;
-        lanes.add_lanes((a + c) + (b + d));
+        lanes.add_lanes(totals[0] + totals[1]);
     }
     watch.seen::<QUANTITY>()
 }
@@ -318,12 +317,10 @@ fn add<T: Format, S: Simd, const QUANTITY: u8, const CLIP: bool>(
     watch: &mut Watch<T::Vector<S>>,
     p: [T::Vector<S>; WIDE],
     q: [T::Vector<S>; WIDE],
-    totals: &mut [[S::F64; 2]; WIDE],
+    totals: &mut [S::F64; 2],
 ) {
     let logarithms = logarithms::<_, QUANTITY, CLIP, WIDE>(floor, watch, p, q);
-    for i in 0..WIDE {
-        T::accumulate_product::<S>(p[i], logarithms[i], &mut totals[i]);
-    }
+    T::accumulate_products::<S>(p, logarithms, totals);
 }
 
 /// Vectors of the next elements.
