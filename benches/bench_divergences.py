@@ -165,7 +165,7 @@ def bench_softmax_cross_entropy(benchmark, shape, name):
 
 
 def gradient_peers(shape):
-    """Mean −ln softmax(s·z)[y] and its derivative in the scales s: what a network's last step costs, without its products."""
+    """Mean −ln softmax(s·z)[y] and its derivative in the scales s: a network's last step, without its products."""
     jax = pytest.importorskip("jax")
     rng = np.random.default_rng(0)
     z, y = rng.normal(size=shape).astype(np.float32), rng.integers(0, shape[1], shape[0])
@@ -189,7 +189,9 @@ def gradient_peers(shape):
 
 
 @pytest.mark.parametrize("name", ["ermin", "JAX"])
-@pytest.mark.benchmark(group="softmax cross-entropy and gradient, 10 classes, float32", max_time=0.5, min_rounds=3)
+@pytest.mark.benchmark(
+    group="softmax cross-entropy and gradient, 10 classes, float32", max_time=0.5, min_rounds=3
+)
 def bench_softmax_gradient(benchmark, name):
     functions, z, y = gradient_peers((10_000, 10))
     benchmark(functions[name], z, y)
