@@ -16,7 +16,7 @@ import ermin
 
 HAS_BITARRAY = find_spec("bitarray") is not None and sys.version_info >= (3, 12)  # for its random_p
 N = 8_000_000
-P = 0.3
+P, RARE = 0.3, 1e-3
 generator = np.random.Generator(np.random.SFC64(0))
 
 
@@ -59,6 +59,21 @@ def ours_fair():
 
 def numpy_raw():
     return generator.bit_generator.random_raw(N // 64)
+
+
+def ours_rare():
+    return ermin.Bernoulli(RARE).sample_packed(N, out=Room.bits, rng=1, n_threads=1)
+
+
+def ours_rare_bytes():
+    return ermin.Bernoulli(RARE).sample(out=Room.tosses, rng=1, n_threads=1)
+
+
+def numpy_places():
+    """Rare events in NumPy: their number, then their places (some of them twice)."""
+    Room.tosses.fill(0)
+    Room.tosses[generator.integers(0, N, generator.binomial(N, RARE))] = 1
+    return Room.tosses
 
 
 def each(dtype):
@@ -130,6 +145,8 @@ PEERS = {
     "bytes, p = 0.3": [ours, numpy_words, numpy_uniform],
     "bits, p = 0.3": [ours_packed, bitarray_packed],
     "bits, p = 0.5": [ours_fair, numpy_raw],
+    "bits, p = 0.001": [ours_rare],
+    "bytes, p = 0.001": [ours_rare_bytes, numpy_places],
 }
 
 

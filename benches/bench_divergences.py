@@ -164,6 +164,39 @@ def bench_softmax_cross_entropy(benchmark, shape, name):
     benchmark(functions[name], z, y)
 
 
+def gradient_peers(shape):
+    """Mean −ln softmax(s·z)[y] and its derivative in the scales s: a network's last step, without its products."""
+    jax = pytest.importorskip("jax")
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(size=shape).astype(np.float32), rng.integers(0, shape[1], shape[0])
+    net = ermin.MLP(layers=[ermin.Scale(shape[1])], output="softmax")
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss(s, z, y):
+        log_p = jax.nn.log_softmax(s * z)
+        return -jax.numpy.mean(jax.numpy.take_along_axis(log_p, y[:, None], axis=1))
+
+    ones, given = jax.numpy.ones(shape[1]), (jax.numpy.asarray(z), jax.numpy.asarray(y, dtype="int32"))
+    functions = {
+        "ermin": lambda z, y: net.gradient(z, y, by_name=True),
+        "JAX": lambda z, y: jax.block_until_ready(loss(ones, *given)),
+    }
+    (ours, gradients), (theirs, expected) = functions["ermin"](z, y), functions["JAX"](z, y)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    np.testing.assert_allclose(next(iter(gradients.values())), expected, rtol=1e-3, atol=1e-5)
+    return functions, z, y
+
+
+@pytest.mark.parametrize("name", ["ermin", "JAX"])
+@pytest.mark.benchmark(
+    group="softmax cross-entropy and gradient, 10 classes, float32", max_time=0.5, min_rounds=3
+)
+def bench_softmax_gradient(benchmark, name):
+    functions, z, y = gradient_peers((10_000, 10))
+    benchmark(functions[name], z, y)
+
+
 def interleaved(functions, arguments, rounds):
     """The least time of each, in nanoseconds an element; the peers take turns."""
     best = dict.fromkeys(functions, np.inf)
@@ -175,11 +208,11 @@ def interleaved(functions, arguments, rounds):
     return {name: seconds / arguments[0].size * 1e9 for name, seconds in best.items()}
 
 
-def report(title, functions, arguments):
-    best = interleaved(functions, arguments, 15)
+def report(title, functions, arguments, rounds=15):
+    best = interleaved(functions, arguments, rounds)
     print(title)
     for peer, value in best.items():
-        ratios = [value / best[name] for name in ("ermin, validate=False", "ermin")]
+        ratios = [value / best.get(name, best["ermin"]) for name in ("ermin, validate=False", "ermin")]
         print(f"  {peer:24}{value:8.3f}{ratios[0]:8.2f} x ours unchecked{ratios[1]:8.2f} x ours")
 
 
@@ -191,6 +224,8 @@ def main():
     for shape in SOFTMAX_SHAPES:
         functions, z, y = softmax_peers(shape)
         report(f"softmax cross-entropy of classes, float32 {shape}", functions, (z, y))
+    functions, z, y = gradient_peers((10_000, 10))
+    report("softmax cross-entropy and gradient, 10 classes, float32", functions, (z, y), 200)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def operands(name, dtype):
     return x, ours
 
 
-@pytest.mark.benchmark(group="math: 4096 elements")
+@pytest.mark.benchmark(group="math: 4096 elements", max_time=0.2)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def bench_function(benchmark, name, dtype):
@@ -29,7 +29,7 @@ def bench_function(benchmark, name, dtype):
     benchmark(_core.evaluate, name, x, out)
 
 
-@pytest.mark.benchmark(group="math: 4096 elements")
+@pytest.mark.benchmark(group="math: 4096 elements", max_time=0.2)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def bench_function_numpy(benchmark, name, dtype):
@@ -41,25 +41,25 @@ def bench_function_numpy(benchmark, name, dtype):
 SIZES = [1 << 13, 1 << 23]
 
 
-@pytest.mark.benchmark(group="random: words")
+@pytest.mark.benchmark(group="random: words", max_time=0.2)
 @pytest.mark.parametrize("n", SIZES)
 def bench_words(benchmark, n):
     out = np.empty(n, np.uint64)
     benchmark(_core.stream_words, 0, "bernoulli", 0, 0, 0, out)
 
 
-@pytest.mark.benchmark(group="random: words")
+@pytest.mark.benchmark(group="random: words", max_time=0.2)
 @pytest.mark.parametrize("n", SIZES)
 def bench_words_numpy_sfc64(benchmark, n):
     benchmark(np.random.SFC64(0).random_raw, n)
 
 
-@pytest.mark.benchmark(group="intervals: beta quantile")
+@pytest.mark.benchmark(group="intervals: beta quantile", max_time=0.2)
 def bench_beta_quantile(benchmark):
     benchmark(_core.beta_quantile, 0.025, 301, 700)
 
 
-@pytest.mark.benchmark(group="intervals: beta quantile")
+@pytest.mark.benchmark(group="intervals: beta quantile", max_time=0.2)
 def bench_beta_quantile_scipy(benchmark):
     betaincinv = pytest.importorskip("scipy.special").betaincinv
     assert abs(betaincinv(301, 700, 0.025) / _core.beta_quantile(0.025, 301, 700) - 1) < 1e-12

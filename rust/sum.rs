@@ -94,8 +94,9 @@ impl<S: Simd> Lanes<S> {
         self.add_lanes(halves[0] + halves[1]);
     }
 
+    /// Adds eight numbers, one to each lane.
     #[inline(always)]
-    fn add_lanes(&mut self, x: S::F64) {
+    pub fn add_lanes(&mut self, x: S::F64) {
         let sum = self.high + x;
         let moved = sum - self.high;
         self.low = self.low + ((self.high - (sum - moved)) + (x - moved));

@@ -7,13 +7,15 @@
 //! *One p for all draws*: U and p are compared from the last of p's first eight digits to the first, a vector of random
 //! bits for each: where p's digit is 1, U < p if U's digit is 0 or the rest was smaller; where it is 0, only if both.
 //! A p of at most eight digits is decided then. Otherwise a draw whose eight digits are p's own (one in 256) is settled
-//! by the further words of a second stream, which a block's ties take in order.
+//! by the further words of a second stream, which a block's ties take in order. Below 2⁻⁸ (and, by the opposite event,
+//! above 1 − 2⁻⁸) draws are made by [`rare`].
 //!
 //! *A p of its own for each draw*: the first 16 digits are compared as numbers; a tie (one in 65,536) is settled by words
 //! named by the draw's position, so a draw depends on its own p alone.
 
 use super::Spread;
 use super::digits::{Fraction, Named, Successive, Ties};
+use super::rare::{self, Rare};
 use super::sink::{Numbers, Packed, Pattern, Sink};
 use crate::math::{constant, scalar, sigmoid};
 use crate::parallel;
@@ -26,6 +28,8 @@ pub const GROUP: usize = 512;
 pub const BLOCK: u64 = 1 << 17;
 /// Groups between two looks at the ties: a word of 64 flags, one for each word of 64 draws.
 const BATCH: usize = 8;
+/// Above, 1 − p is a rare event's probability.
+const ALMOST_ONE: f64 = 1.0 - 1.0 / 256.0;
 /// Digits that are compared first where all draws have one p.
 const DIGITS: u32 = 8;
 
@@ -81,6 +85,46 @@ impl Same {
     }
 }
 
+/// The digits of one p, each over a vector.
+struct Digits<W> {
+    /// Where U < p before any digit.
+    start: W,
+    /// The last that is compared first.
+    digits: [W; DIGITS as usize],
+    rounds: usize,
+}
+
+impl<W: Words> Digits<W> {
+    #[inline(always)]
+    fn new(odds: &Same) -> Self {
+        let (zeros, ones) = (W::splat(0), W::splat(u64::MAX));
+        // U < 1 always, and 0 never: both have no digit after the point.
+        let start = if odds.p.mantissa == 1 && odds.p.places == 0 { ones } else { zeros };
+        let mut digits = [zeros; DIGITS as usize];
+        let mut place = 0;
+        while place < odds.rounds {
+            let digit = odds.digits >> (64 - odds.rounds + place) & 1;
+            digits[place as usize] = W::splat(digit.wrapping_neg());
+            place += 1;
+        }
+        Digits { start, digits, rounds: odds.rounds as usize }
+    }
+
+    /// Where U < p by these digits, and where they are U's own.
+    #[inline(always)]
+    fn compare(&self, source: &mut impl Bits<W>) -> [W; 2] {
+        let (mut less, mut same) = (self.start, W::splat(u64::MAX));
+        for digit in &self.digits[..self.rounds] {
+            // U's digit is what the random bit is not. Where p's is 1, less |= not, and a tie is where not is 0; where it
+            // is 0, less &= not, and a tie is where not is 1.
+            let not = source.next();
+            less = less.and(not).or(digit.and(less.or(not)));
+            same = same.and(not.xor(*digit));
+        }
+        [less, same]
+    }
+}
+
 impl<T: Ties> Odds<T> for Same {
     #[inline(always)]
     fn compare<S: Simd, B: Bits<S::U64>>(
@@ -90,29 +134,10 @@ impl<T: Ties> Odds<T> for Same {
         below: &mut [Group],
         tied: &mut [Group],
     ) {
-        let (zeros, ones) = (S::U64::splat(0), S::U64::splat(u64::MAX));
         let mut source = *bits;
-        // U < 1 always, and 0 never: both have no digit after the point.
-        let start = if self.p.mantissa == 1 && self.p.places == 0 { ones } else { zeros };
-        // Digits of p, the last that is compared first, all over a vector.
-        let mut digits = [zeros; DIGITS as usize];
-        let mut place = 0;
-        while place < self.rounds {
-            let digit = self.digits >> (64 - self.rounds + place) & 1;
-            digits[place as usize] = S::U64::splat(digit.wrapping_neg());
-            place += 1;
-        }
-        let digits = &digits[..self.rounds as usize];
-        let tie = if self.p.places > DIGITS { ones } else { zeros };
+        let digits = Digits::new(self);
         for (below, tied) in below.iter_mut().zip(tied) {
-            let (mut less, mut same) = (start, tie);
-            for digit in digits {
-                // U's digit is what the random bit is not. Where p's is 1, less |= not, and a tie is where not is 0;
-                // where it is 0, less &= not, and a tie is where not is 1.
-                let not = source.next();
-                less = less.and(not).or(digit.and(less.or(not)));
-                same = same.and(not.xor(*digit));
-            }
+            let [less, same] = digits.compare(&mut source);
             *below = less.to_array();
             *tied = same.to_array();
         }
@@ -332,6 +357,24 @@ fn draw<S: Simd, F: Ties, O: Odds<F>>(
     }
 }
 
+/// The same where p has so few digits that no draw ties: straight into `out`.
+#[inline(always)]
+fn draw_untied<S: Simd>(bits: &impl Bits<S::U64>, odds: &Same, (from, to): (u64, u64), out: &mut impl Sink) {
+    let mut source = *bits;
+    let digits = Digits::<S::U64>::new(odds);
+    let mut start = 0;
+    while start < to {
+        // p = ½ is decided by the random bits themselves.
+        let [less, _] = if odds.rounds == 1 { [source.next(); 2] } else { digits.compare(&mut source) };
+        let (begin, end) = (from.max(start) - start, to.min(start + GROUP as u64) - start);
+        if begin < end {
+            let draws = if odds.complement { less.not() } else { less };
+            out.put::<S>(draws, begin as usize, end as usize);
+        }
+        start += GROUP as u64;
+    }
+}
+
 /// The probabilities of draws.
 #[derive(Clone, Copy, Debug)]
 pub enum Parameter<'a> {
@@ -368,16 +411,28 @@ impl<O: Sink> Kernel for Draws<'_, O> {
             let block = number * BLOCK;
             let range = (position - block, (to - block).min(BLOCK));
             let mut bits = Generator::<S::U64>::new(&first_bits, number);
-            let mut successive = Successive::new(ties, number);
             let mut named = Named { stream: ties };
             match parameter {
-                Parameter::P(p) => {
-                    let mut odds = Same::new(p, false);
-                    draw::<S, _, _>(&mut bits, &mut successive, &mut odds, range, &mut out);
-                }
-                Parameter::Logit(logit) => {
-                    let mut odds = Same::new(scalar::sigmoid(-logit.abs()), logit > 0.0);
-                    draw::<S, _, _>(&mut bits, &mut successive, &mut odds, range, &mut out);
+                Parameter::P(_) | Parameter::Logit(_) => {
+                    let mut odds = match parameter {
+                        Parameter::Logit(logit) => Same::new(scalar::sigmoid(-logit.abs()), logit > 0.0),
+                        // 1 − p is exact; which of the two is drawn depends on p alone.
+                        Parameter::P(p) if p > ALMOST_ONE && p < 1.0 => Same::new(1.0 - p, true),
+                        Parameter::P(p) => Same::new(p, false),
+                        _ => continue,
+                    };
+                    if odds.p.places <= DIGITS {
+                        draw_untied::<S>(&bits, &odds, range, &mut out);
+                    } else {
+                        let mut ties = Successive::new(ties, number);
+                        match Rare::of(odds.p) {
+                            Some(rare) => {
+                                let rare = (rare, odds.complement);
+                                rare::draw::<S>(&bits, &mut ties, rare, range, &mut out);
+                            }
+                            None => draw::<S, _, _>(&mut bits, &mut ties, &mut odds, range, &mut out),
+                        }
+                    }
                 }
                 Parameter::Each32(values, logits) => {
                     let mut odds = Each::new(values, logits, block, zero, range);
@@ -450,7 +505,6 @@ pub fn sample_packed(
     out: &mut [u8],
     n_threads: Option<usize>,
 ) {
-    out.fill(0);
     if !start.is_multiple_of(8) {
         let out = Packed { out, done: 0 };
         return dispatch(Draws { parameter, seed, zero: start, from: start, to: start + n, out });
@@ -603,9 +657,12 @@ mod tests {
             Parameter::P(0.3),
             Parameter::P(0.625),
             Parameter::P(1e-3),
+            Parameter::P(1e-5),
+            Parameter::P(0.998),
             Parameter::P(0.0),
             Parameter::P(1.0),
             Parameter::Logit(0.7),
+            Parameter::Logit(8.0),
             Parameter::Each64(whole(&p), false),
             Parameter::Each64(whole(&p), true),
             Parameter::Each32(Spread { values: &short, each: 3 }, false),

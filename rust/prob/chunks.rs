@@ -3,7 +3,9 @@
 use super::divergence::{Operand, Problem, Truth, Validation, ZeroPolicy};
 use super::elementwise::{log_one_plus, rescale, rescale_rows, shift, smooth, valid};
 use super::softmax;
-use super::terms::{Format, Quantity, Values, of_logarithms, of_probabilities};
+use super::terms::{
+    Format, Quantity, Values, add_of_probabilities, of_any_probabilities, of_logarithms, of_probabilities,
+};
 use crate::error::Result;
 use crate::math::scalar;
 use crate::parallel;
@@ -149,7 +151,13 @@ impl<T: Format> Piece<'_, '_, T> {
             && self.problem.model.as_ref().is_some_and(|q| !q.logits);
         let classes = matches!(self.problem.truth, Truth::Classes(..));
         let logits = self.problem.model.as_ref().is_some_and(|q| q.logits);
+        let plain = match &self.problem.truth {
+            Truth::Distribution(p) => self.is_summed() && self.stands_as_it_is(p),
+            Truth::Classes(..) => false,
+        };
         let step = match () {
+            // Nothing is copied: the whole piece at once.
+            () if plain => self.rows.len(),
             () if picked => CHUNK,
             // Of short rows, whole vectors of samples.
             () if classes && logits && n <= softmax::SHORT => (4 * CHUNK / n).clamp(64, 256) / 64 * 64,
@@ -166,6 +174,24 @@ impl<T: Format> Piece<'_, '_, T> {
             row += step;
         }
         Ok(state.partial)
+    }
+}
+
+impl<T: Format> Piece<'_, '_, T> {
+    /// Whether rows have their sums from the loop over their terms: it depends on their length alone.
+    fn is_summed(&self) -> bool {
+        2 * self.n > CHUNK && !matches!(self.place, Place::Terms(_))
+    }
+
+    /// Whether whole rows of the arguments stand in memory as they are needed.
+    fn stands_as_it_is(&self, p: &Operand) -> bool {
+        let whole = self.events.len() == self.n && self.n <= CHUNK;
+        let smoothed = matches!(self.problem.zero, ZeroPolicy::Smooth(_));
+        let as_it_is = |o: &Operand| {
+            !self.problem.is_scaled(o)
+                && o.events.slice::<T>(self.rows.clone(), self.events.clone()).is_some()
+        };
+        whole && !smoothed && as_it_is(p) && self.problem.model.as_ref().is_none_or(as_it_is)
     }
 }
 
@@ -241,8 +267,6 @@ impl<T: Format> State<T> {
         let judged = problem.validation != Validation::Nothing;
         let look = judged && (logits || problem.validation == Validation::Normalize || smoothing.is_some());
 
-        // A chunk of a single row has its sums from that loop. Which rows do depends on their length alone.
-        let fused = 2 * piece.n > CHUNK && !look;
         let place = (rows, events, whole);
         let p_own = prepare(problem, p, &mut self.p, &mut self.scratch, None, look, place)?;
         let mut q_own = None;
@@ -253,64 +277,86 @@ impl<T: Format> State<T> {
         let p_values = values(problem, p, p_own, &self.p, false, n);
         let q_values = model.map(|q| values(problem, q, q_own, &self.q, smoothing.is_some(), n));
 
-        let termwise = matches!(piece.place, Place::Terms(_));
-        let direct = match &mut piece.place {
-            Place::Terms(out) => out.slice(rows.clone(), events.clone()),
-            _ => None,
-        };
-        let in_place = direct.is_some();
-        let terms = match direct {
-            Some(slice) => slice,
-            None => room(&mut self.terms, n)?,
-        };
-        let floor = problem.floor::<T>();
-        let mut sums = None;
-        let flagged = match (p_values, q_values.unwrap_or(p_values)) {
-            (Values::Plain(p), Values::Plain(q)) => {
-                let seen = of_probabilities(problem.quantity, floor, terms, p, q);
-                sums = Some(seen.sums).filter(|_| fused);
-                seen.unusual
-            }
-            (p, q) => {
-                of_logarithms(problem.quantity, floor, terms, p, q);
-                true
-            }
-        };
-        if flagged {
-            if judged && !look {
-                problem.first_wrong(p, rows, events, raw(p_own, &self.p.raw, n))?;
-                if let Some(q) = model {
-                    problem.first_wrong(q, rows, events, raw(q_own, &self.q.raw, n))?;
+        let (floor, summed) = (problem.floor::<T>(), piece.is_summed());
+        match (p_values, q_values.unwrap_or(p_values)) {
+            (Values::Plain(x), Values::Plain(y)) if summed => {
+                let values = room(&mut self.values, rows.len())?;
+                for (i, (x, y)) in x.chunks_exact(events.len()).zip(y.chunks_exact(events.len())).enumerate()
+                {
+                    let row = rows.start + i..rows.start + i + 1;
+                    let mut sum = if whole { Running::default() } else { self.lanes[0] };
+                    let seen = add_of_probabilities(problem.quantity, floor, &mut sum, x, y);
+                    if seen.unusual {
+                        let terms = room(&mut self.terms, events.len())?;
+                        of_any_probabilities(problem.quantity, floor, terms, x, y);
+                        problem.first_unusual(p, &row, events, [x, y], terms, judged && !look)?;
+                        sum.add(terms);
+                    }
+                    if problem.validation == Validation::Sums && !look {
+                        for ((operand, sum), lanes) in
+                            [Some(p), model].into_iter().zip(seen.sums).zip(&mut self.lanes[1..])
+                        {
+                            match operand {
+                                Some(operand) if whole => problem.check_sums(operand, row.start, &[sum])?,
+                                _ => lanes.add(&[sum]),
+                            }
+                        }
+                    }
+                    if whole {
+                        values[i] = sum.fold().value();
+                    } else {
+                        self.lanes[0] = sum;
+                    }
+                }
+                if !look {
+                    return Ok(());
                 }
             }
-            if let Some(q) = model.filter(|_| problem.zero == ZeroPolicy::Raise) {
-                problem.first_infinite(q, rows, events, terms)?;
+            (x, y) => {
+                let termwise = matches!(piece.place, Place::Terms(_));
+                let direct = match &mut piece.place {
+                    Place::Terms(out) => out.slice(rows.clone(), events.clone()),
+                    _ => None,
+                };
+                let in_place = direct.is_some();
+                let terms = match direct {
+                    Some(slice) => slice,
+                    None => room(&mut self.terms, n)?,
+                };
+                match (x, y) {
+                    (Values::Plain(x), Values::Plain(y)) => {
+                        if of_probabilities(problem.quantity, floor, terms, x, y) {
+                            problem.first_unusual(p, rows, events, [x, y], terms, judged && !look)?;
+                        }
+                    }
+                    (x, y) => {
+                        of_logarithms(problem.quantity, floor, terms, x, y);
+                        problem.first_unusual(p, rows, events, [&[]; 2], terms, false)?;
+                    }
+                }
+                if !termwise && whole {
+                    sum::of_rows(terms, piece.n, room(&mut self.values, rows.len())?);
+                } else if !termwise {
+                    self.lanes[0].add(terms);
+                } else if problem.divisor != 1.0 {
+                    let divisor = T::of(problem.divisor);
+                    terms.iter_mut().for_each(|term| *term = *term / divisor);
+                }
+                if let Place::Terms(out) = &mut piece.place
+                    && !in_place
+                {
+                    out.set(rows.clone(), events.clone(), &self.terms[..n]);
+                }
             }
         }
         // The operands are in the cache now: their sums cost little.
-        let [term_lanes, p_lanes, q_lanes] = &mut self.lanes;
-        add_up(problem, p, p_own, &mut self.p, p_lanes, sums.map(|[p, _]| p), place)?;
+        let [_, p_lanes, q_lanes] = &mut self.lanes;
+        add_up(problem, p, p_own, &mut self.p, p_lanes, place)?;
         if let Some(q) = model {
-            add_up(problem, q, q_own, &mut self.q, q_lanes, sums.map(|[_, q]| q), place)?;
-        }
-        if termwise {
-            if problem.divisor != 1.0 {
-                let divisor = T::of(problem.divisor);
-                terms.iter_mut().for_each(|term| *term = *term / divisor);
-            }
-            if let Place::Terms(out) = &mut piece.place
-                && !in_place
-            {
-                out.set(rows.clone(), events.clone(), &self.terms[..n]);
-            }
-        } else if whole {
-            sum::of_rows(terms, piece.n, room(&mut self.values, rows.len())?);
-        } else {
-            term_lanes.add(terms);
+            add_up(problem, q, q_own, &mut self.q, q_lanes, place)?;
         }
         Ok(())
     }
-
     /// Rows whose truth is a class: −ln q of it.
     fn classes(&mut self, piece: &mut Piece<'_, '_, T>, classes: &[i64], rows: Range<usize>) -> Result<()> {
         let (problem, n) = (piece.problem, piece.n);
@@ -335,7 +381,7 @@ impl<T: Format> State<T> {
                 let events = from..n.min(from + CHUNK);
                 let place = (&rows, &events, whole);
                 own = prepare(problem, q, &mut self.q, &mut self.scratch, None, judged, place)?;
-                add_up(problem, q, own, &mut self.q, &mut lanes, None, place)?;
+                add_up(problem, q, own, &mut self.q, &mut lanes, place)?;
                 from += CHUNK;
             }
             if !whole && problem.validation == Validation::Sums {
@@ -543,20 +589,12 @@ fn add_up<T: Format>(
     own: Own<'_, T>,
     buffer: &mut Buffer<T>,
     lanes: &mut Running,
-    known: Option<f64>,
     (rows, events, whole): (&Range<usize>, &Range<usize>, bool),
 ) -> Result<()> {
     if problem.validation != Validation::Sums || operand.logits {
         return Ok(());
     }
     let x = raw(own, &buffer.raw, rows.len() * events.len());
-    if let Some(sum) = known {
-        if whole {
-            return problem.check_sums(operand, rows.start, &[sum]);
-        }
-        lanes.add(&[sum]);
-        return Ok(());
-    }
     if !whole {
         lanes.add(x);
         return Ok(());

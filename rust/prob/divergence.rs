@@ -358,6 +358,32 @@ impl<'a> Problem<'a> {
         Err(Error::Value { argument: operand.name, index, value: x[i].f64(), need })
     }
 
+    /// What is wrong, if anything is, where something unusual was seen: with the values, if they are judged, or with the
+    /// terms.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn first_unusual<T: Real>(
+        &self,
+        p: &Operand,
+        rows: &Range<usize>,
+        events: &Range<usize>,
+        values: [&[T]; 2],
+        terms: &[T],
+        judged: bool,
+    ) -> Result<()> {
+        let model = self.model.as_ref();
+        if judged {
+            self.first_wrong(p, rows, events, values[0])?;
+            if let Some(q) = model {
+                self.first_wrong(q, rows, events, values[1])?;
+            }
+        }
+        match model {
+            Some(q) if self.zero == ZeroPolicy::Raise => self.first_infinite(q, rows, events, terms),
+            _ => Ok(()),
+        }
+    }
+
     /// The first event that the model thinks impossible though it happens, by its infinite term.
     pub(super) fn first_infinite<T: Real>(
         &self,

@@ -1,8 +1,8 @@
 //! How likely tosses are: ln P(x) = x·ln p + (1 − x)·ln(1 − p), element by element and as a sum.
 //!
 //! The sum of logarithms is taken as the logarithm of a product of u = p or 1 − p, whichever came, whose exponents are
-//! split off in time: Σ ln u = ln Π + ln 2·Σ k, one logarithm for some hundred elements. What the product's roundings
-//! and the subtraction 1 − p lose goes to a second number, so that the product is known to twice the
+//! split off in time: Σ ln u = ln Π + ln 2·Σ k, one logarithm for some hundred elements. Where tosses were sure, what the
+//! product's roundings and the subtraction 1 − p lose goes to a second number, so that the product is known to twice the
 //! precision: with p = 1e-10 and tails a term is 1e-10, and a rounding of the product would be a millionth of that.
 
 use super::Spread;
@@ -278,16 +278,24 @@ impl<T: Real> Kernel for SumOfBlock<'_, T> {
     fn run<S: Simd>(self) -> Part {
         let (mut buffer, mut values) = ([0; CHUNK], [T::ZERO; CHUNK]);
         let (mut total, mut wrong) = (Sum::default(), false);
+        let products = !(self.model.logits || self.weights.is_some());
+        // Once a chunk's tosses were too sure, those of the block's others probably are, too.
+        let mut plain = true;
         for start in (0..self.n).step_by(CHUNK) {
             let n = CHUNK.min(self.n - start);
             let (x, right) = self.x.bytes(self.first + start, n, &mut buffer);
             wrong |= !right;
             let values = self.model.values.part((self.first + start) as u64, n, &mut values);
-            let product = if self.model.logits || self.weights.is_some() {
-                None
-            } else {
-                log_of_product::<S, T>(values, x)
-            };
+            let mut product = None;
+            if products {
+                if plain {
+                    product = log_of_product::<S, T, false>(values, x);
+                    plain = product.is_some_and(|logarithm| logarithm <= PLAIN * n as f64);
+                }
+                if !plain {
+                    product = log_of_product::<S, T, true>(values, x);
+                }
+            }
             total.add(match product {
                 Some(logarithm) => logarithm,
                 None => {
@@ -309,9 +317,10 @@ impl<T: Real> Kernel for SumOfBlock<'_, T> {
     }
 }
 
-/// ln Π P(x) of up to [`CHUNK`] tosses, or None where a factor is too small for it.
+/// ln Π P(x) of up to [`CHUNK`] tosses, or None where factors are too small for it; with REST what roundings lose is
+/// kept.
 #[inline(always)]
-fn log_of_product<S: Simd, T: Real>(p: &[T], x: &[u8]) -> Option<f64> {
+fn log_of_product<S: Simd, T: Real, const REST: bool>(p: &[T], x: &[u8]) -> Option<f64> {
     let one = constant::<S::F64>(1.0);
     let zero = constant::<S::F64>(0.0);
     let mut chains = [Chain::<S> { product: one, lost: zero, exponents: zero, least: one }; 2];
@@ -330,8 +339,8 @@ fn log_of_product<S: Simd, T: Real>(p: &[T], x: &[u8]) -> Option<f64> {
         let mut i = 0;
         while i < STRETCH {
             let [low, high] = T::sixteen::<S>(&p[i..]);
-            chains[0].multiply(low, &x[i..]);
-            chains[1].multiply(high, &x[i + 8..]);
+            chains[0].multiply::<REST>(low, &x[i..]);
+            chains[1].multiply::<REST>(high, &x[i + 8..]);
             i += 16;
         }
         chains[0].normalise();
@@ -352,10 +361,13 @@ fn log_of_product<S: Simd, T: Real>(p: &[T], x: &[u8]) -> Option<f64> {
     Some(k.mul_add(LN2_HI, k.mul_add(LN2_LO, logarithm.fold())))
 }
 
+/// Every factor 1 − p and every product may miss u = 2⁻⁵³: where the mean of the logarithms is at most this, that is 6 u of
+/// their sum.
+const PLAIN: f64 = -1.0 / 3.0;
 /// Elements between two looks at the exponent: eight factors a lane.
 const STRETCH: usize = 128;
-/// Eight factors of at least this, times 1, stay far from where numbers lose digits.
-const LEAST: f64 = 1.0 / (1u128 << 100) as f64;
+/// A product of eight factors of at least this, and so every one before it, is far from where numbers lose digits.
+const LEAST: f64 = f64::from_bits((1023 - 800) << 52);
 
 /// ln 2 in two parts; the first times any exponent of a chunk is exact.
 const LN2_HI: f64 = 0.693_147_180_369_123_8;
@@ -368,28 +380,30 @@ struct Chain<S: Simd> {
     lost: S::F64,
     /// Sums of exponent fields, as integers.
     exponents: S::F64,
-    /// The least factor of each lane.
+    /// The least product of each lane.
     least: S::F64,
 }
 
 impl<S: Simd> Chain<S> {
     /// Takes in eight tosses.
     #[inline(always)]
-    fn multiply(&mut self, p: S::F64, x: &[u8]) {
+    fn multiply<const REST: bool>(&mut self, p: S::F64, x: &[u8]) {
         let mut eight = [0; 8];
         eight.copy_from_slice(&x[..8]);
         let [u, lost] = likelihood::<S>(p, &eight);
-        self.least = u.min(self.least);
         // (P + e)·(u + r) = Pu + (rounding of Pu) + Pr + eu, up to the product of the two small ones.
         let product = self.product * u;
-        let rounding = self.product.mul_add(u, -product);
-        self.lost = self.lost.mul_add(u, self.product.mul_add(lost, rounding));
+        if REST {
+            let rounding = self.product.mul_add(u, -product);
+            self.lost = self.lost.mul_add(u, self.product.mul_add(lost, rounding));
+        }
         self.product = product;
     }
 
     /// Brings the product back to (½, 1].
     #[inline(always)]
     fn normalise(&mut self) {
+        self.least = self.product.min(self.least);
         // The field of the number before the product: 1 keeps its place, and ln 1 is not made of two parts.
         let field = self.product.bits_sub(constant_bits::<S>(1)).bits_shr(52);
         self.exponents = self.exponents.bits_add(field);
@@ -407,11 +421,11 @@ fn constant_bits<S: Simd>(bits: u64) -> S::F64 {
 /// u = p where x is 1, 1 − p where it is 0, and what 1 − p lost to rounding.
 #[inline(always)]
 fn likelihood<S: Simd>(p: S::F64, x: &[u8; 8]) -> [S::F64; 2] {
-    let zero = constant::<S::F64>(0.0);
-    let tails = S::F64::select(S::nonzero_bytes(x), zero, constant(1.0));
-    let distance = tails - p;
-    let lost = (tails - distance) - p;
-    [distance.and(constant_bits::<S>(u64::MAX >> 1)), lost]
+    let (zero, one) = (constant::<S::F64>(0.0), constant::<S::F64>(1.0));
+    let heads = S::nonzero_bytes(x);
+    let tail = one - p;
+    let lost = (one - tail) - p;
+    [S::F64::select(heads, p, tail), S::F64::select(heads, zero, lost)]
 }
 
 /// ln P(x) of each toss.

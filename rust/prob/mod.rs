@@ -7,6 +7,7 @@ mod digits;
 pub mod divergence;
 mod elementwise;
 pub mod likelihood;
+mod rare;
 pub mod sink;
 mod softmax;
 mod terms;

@@ -7,6 +7,8 @@ use crate::simd::{Simd, Words};
 pub trait Sink {
     /// The draws `from..to` of a group come next.
     fn put<S: Simd>(&mut self, group: S::U64, from: usize, to: usize);
+    /// A whole group of the same comes next.
+    fn repeat<S: Simd>(&mut self, bit: bool);
 }
 
 /// Bytes of 0 and 1 as numbers of any type: `one` for 1, 0 for 0.
@@ -58,11 +60,18 @@ impl<E: Pattern> Sink for Numbers<'_, E> {
             *to = E::from(*bit) * self.one;
         }
     }
+
+    #[inline(always)]
+    fn repeat<S: Simd>(&mut self, bit: bool) {
+        let value = E::from(u8::from(bit)) * self.one;
+        self.out[self.done..self.done + GROUP].fill(value);
+        self.done += GROUP;
+    }
 }
 
 /// Bits in the order of `np.packbits`.
 pub struct Packed<'a> {
-    /// Zeros at first.
+    /// Room for them; the last byte ends in zeros.
     pub out: &'a mut [u8],
     /// Draws put so far.
     pub done: usize,
@@ -79,6 +88,7 @@ impl Sink for Packed<'_> {
             }
         } else {
             let words = group.to_array();
+            self.out[self.done.div_ceil(8)..(self.done + to - from).div_ceil(8)].fill(0);
             for draw in from..to {
                 let byte = words[draw / 64].to_le_bytes()[draw / 8 % 8];
                 let to = self.done + draw - from;
@@ -86,5 +96,10 @@ impl Sink for Packed<'_> {
             }
         }
         self.done += to - from;
+    }
+
+    #[inline(always)]
+    fn repeat<S: Simd>(&mut self, bit: bool) {
+        self.put::<S>(S::U64::splat(if bit { u64::MAX } else { 0 }), 0, GROUP);
     }
 }

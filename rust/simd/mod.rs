@@ -55,6 +55,12 @@ pub trait Real:
     fn is_finite(self) -> bool;
     /// Adds the lanes of `v` to 16 lanes of `f64` (for `f64`, to the first eight).
     fn accumulate<S: Simd>(v: Self::Vector<S>, totals: &mut [S::F64; 2]);
+    /// Adds two products: of `f64` each rounded once, to a total of its own; of `f32` their sum, to both halves' totals.
+    fn accumulate_products<S: Simd>(
+        a: [Self::Vector<S>; 2],
+        b: [Self::Vector<S>; 2],
+        totals: &mut [S::F64; 2],
+    );
     /// The first sixteen elements of `from` as two vectors of `f64`.
     fn sixteen<S: Simd>(from: &[Self]) -> [S::F64; 2];
 }
@@ -515,7 +521,8 @@ mod control_word {
 
 macro_rules! real {
     (
-        $t:ident, $assoc:ident, $S:ident, |$v:ident, $totals:ident| $accumulate:block, |$from:ident| $sixteen:expr
+        $t:ident, $assoc:ident, $S:ident, |$v:ident, $totals:ident| $accumulate:block,
+        |$a:ident, $b:ident, $sums:ident| $products:block, |$from:ident| $sixteen:expr
     ) => {
         impl Real for $t {
             const LANES: usize = WIDTH / size_of::<$t>();
@@ -537,6 +544,12 @@ macro_rules! real {
             #[inline(always)]
             fn accumulate<$S: Simd>($v: $S::$assoc, $totals: &mut [$S::F64; 2]) $accumulate
             #[inline(always)]
+            fn accumulate_products<$S: Simd>(
+                $a: [$S::$assoc; 2],
+                $b: [$S::$assoc; 2],
+                $sums: &mut [$S::F64; 2],
+            ) $products
+            #[inline(always)]
             fn sixteen<$S: Simd>($from: &[$t]) -> [$S::F64; 2] {
                 $sixteen
             }
@@ -553,6 +566,9 @@ real!(
         totals[0] = totals[0] + low;
         totals[1] = totals[1] + high;
     },
+    |a, b, totals| {
+        f32::accumulate::<S>(a[0].mul_add(b[0], a[1] * b[1]), totals);
+    },
     |from| S::widen(S::F32::from_slice(from))
 );
 real!(
@@ -561,6 +577,10 @@ real!(
     S,
     |v, totals| {
         totals[0] = totals[0] + v;
+    },
+    |a, b, totals| {
+        totals[0] = a[0].mul_add(b[0], totals[0]);
+        totals[1] = a[1].mul_add(b[1], totals[1]);
     },
     |from| [S::F64::from_slice(from), S::F64::from_slice(&from[8..])]
 );
