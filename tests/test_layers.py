@@ -624,3 +624,37 @@ def test_learned_features_beat_random_ones_where_features_matter():
     errors.append((machine.predict(X[1000:]) != y[1000:]).mean())
     random, learned, kernel = errors
     assert learned < 0.75 * min(random, kernel), errors
+
+
+# What ends one of these on the way back may stand where the inputs were: the next epoch needs them again.
+FIRST_LAYERS = {
+    "dense": ([ermin.Dense(3, 4)], 4),
+    "ntk": ([ermin.Dense(3, 4, parametrization="ntk")], 4),
+    "scale": ([ermin.Scale(3)], 3),
+    "activation": ([ermin.Activation("tanh")], 3),
+    "parametric activation": ([ermin.Activation("mish", parametric=True)], 3),
+    "periodic": ([ermin.PeriodicEmbedding(3, n_outputs=2)], 9),
+    "columns": ([ermin.Columns([([0, 2], None), ([1], ermin.Scale(1))])], 3),
+    "category": ([ermin.Columns([([0, 1], None), ([2], ermin.CategoryEmbedding(5, 2))])], 4),
+}
+
+
+@pytest.mark.parametrize("name", FIRST_LAYERS)
+@pytest.mark.parametrize("batch_size", [7, 40, 700])
+def test_epochs_in_the_same_order_are_the_steps_one_by_one(name, batch_size):
+    first, width = FIRST_LAYERS[name]
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(700, 3)).astype(np.float32)
+    X[:, 2] = rng.integers(0, 5, 700)
+    y = (X[:, 0] > 0).astype(int)
+    whole, stepwise = (
+        ermin.MLP(layers=[*first, ermin.Dense(width, 2)], output="softmax", rng=0) for _ in range(2)
+    )
+    options = {"optimizer": ermin.SGD(0.1, momentum=0.9), "batch_size": batch_size}
+    history = ermin.fit(whole, X, y, epochs=3, shuffle=False, **options)
+    trainer = ermin.Trainer(stepwise, shuffle=False, **options)
+    for epoch in range(3):
+        parts = [slice(i, i + batch_size) for i in range(0, 700, batch_size)]
+        losses = [len(y[part]) * trainer.step(X[part], y[part]) for part in parts]
+        assert sum(losses) / 700 == pytest.approx(history.loss[epoch], rel=1e-12)
+    np.testing.assert_array_equal(whole._vector, stepwise._vector)

@@ -4,7 +4,6 @@
 //! bit. A batch of more than [`MOST_ROWS`] rows is computed in blocks, by as many threads as pay; the gradients of a group
 //! of blocks are added in order, then those of the groups, so no bit depends on the number of threads.
 
-use super::Shape;
 use super::block::{Block, Held, MOST_ROWS, NARROW, Way, block_rows};
 use super::data::Data;
 use super::loss::Loss;
@@ -12,6 +11,7 @@ use super::narrow::Narrow;
 use super::norm::{self, Squares};
 use super::optim::{Optimizer, State};
 use super::regularization::{Draw, Regularization, Regularizer};
+use super::{Kind, Shape};
 use crate::error::{Error, Result};
 use crate::parallel::{self, Team, zeros};
 use crate::random::{Purpose, Seed, Stream};
@@ -411,7 +411,9 @@ pub fn with_trainer<T: Real, R>(
     let last = data.len() % batch.max(1);
     let rows = block_rows::<T>(shape, batch).max(if last == 0 { 0 } else { block_rows::<T>(shape, last) });
     let blocks = data.len() / batch.max(1) * n_blocks::<T>(shape, batch) + n_blocks::<T>(shape, last);
-    let same = !settings.shuffle && epochs > 1 && regularization.is_none();
+    // Layers of other kinds put the derivative where their inputs were.
+    let dense = matches!(shape.layers[0].kind, Kind::Dense { .. });
+    let same = !settings.shuffle && epochs > 1 && regularization.is_none() && dense;
     let held = if same && blocks * Held::<T>::bytes(shape, rows) <= MOST_HELD { blocks } else { 0 };
     let worker = || -> Result<Worker<T>> {
         let mut worker = Worker::new(shape, regularization, batch, rows)?;
