@@ -565,3 +565,26 @@ def test_a_finite_sum_stands_in_for_the_integral():
         ermin.monte_carlo(lambda x: x, coin, 0)
     with pytest.raises(ValueError, match="f returned shape"):
         ermin.monte_carlo(lambda x: x.sum(), coin, 10)
+
+
+@pytest.mark.parametrize(
+    ("p", "q"), [(1e-17, 2e-17), (1e-5, 3e-5), (1e-3, 2e-3), (1e-300, 1e-3), (0.3, 1e-20), (1e-10, 1 - 1e-10)]
+)
+def test_divergences_of_rare_events_keep_what_p_is(p, q):
+    with mpmath.workdps(40):
+        terms = [(mpmath.mpf(p), mpmath.mpf(q)), (1 - mpmath.mpf(p), 1 - mpmath.mpf(q))]
+        divergence = float(mpmath.fsum(a * mpmath.log(a / b) for a, b in terms))
+        cross_entropy = float(-mpmath.fsum(a * mpmath.log(b) for a, b in terms))
+    coins = ermin.Bernoulli(p), ermin.Bernoulli(q)
+    assert ermin.kl_divergence(*coins) == pytest.approx(divergence, rel=1e-13)
+    assert ermin.cross_entropy(*coins) == pytest.approx(cross_entropy, rel=1e-14)
+
+
+@pytest.mark.parametrize("zero", ["inf", "clip", "smooth"])
+@pytest.mark.parametrize("p", [0.0, 1e-5, 0.4, 1.0])
+@pytest.mark.parametrize("q", [0.0, 1e-5, 0.4, 1.0])
+def test_coins_are_distributions_over_two_events(p, q, zero):
+    of_coins = ermin.kl_divergence(ermin.Bernoulli(p), ermin.Bernoulli(q), zero=zero)
+    assert of_coins == pytest.approx(
+        ermin.kl_divergence([1 - p, p], [1 - q, q], zero=zero), rel=1e-9, abs=1e-16
+    )

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Bernoulli"]
 
+_RARE = 2.0**-10
+"""Divergences of coins with a p below this are computed from logarithms."""
+
 
 class Bernoulli(Distribution):
     """A coin, or an array of coins: 1 with probability p, else 0.
@@ -110,10 +113,14 @@ class Bernoulli(Distribution):
         return plain(self.p * rest)
 
     def _event_arrays(self) -> tuple[Literal["p", "logits"], NDArray[Any]]:
-        """Events 0 and 1 on a last axis: ("p", probabilities), or ("logits", logits of which the larger is 0)."""
+        """Events 0 and 1 on a last axis: ("p", probabilities), or ("logits", logarithms up to a constant)."""
         given = self._given
         if self._logits:
             return "logits", np.stack([np.minimum(-given, 0), np.minimum(given, 0)], axis=-1)
+        if given.size and given.min() < _RARE:
+            # 1 − p would have lost what p is; its logarithm has not.
+            rest, own = distributions.evaluate("ln_1p", -given), distributions.evaluate("ln", given)
+            return "logits", np.stack([rest, own], axis=-1)
         return "p", np.stack([1 - given, given], axis=-1)
 
     def _parameter(self, shape: tuple[int, ...]) -> tuple[Any, int]:
