@@ -588,3 +588,15 @@ def test_coins_are_distributions_over_two_events(p, q, zero):
     assert of_coins == pytest.approx(
         ermin.kl_divergence([1 - p, p], [1 - q, q], zero=zero), rel=1e-9, abs=1e-16
     )
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_pieces_of_an_array_make_up_its_draws(length):
+    p = np.random.default_rng(0).uniform(size=60)
+    whole = ermin.Bernoulli(p).sample(rng=4)
+    pieces = [ermin.Bernoulli(p[i : i + length]).sample(rng=4, start=i) for i in range(0, 60, length)]
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+    bits = [
+        ermin.Bernoulli(p[i : i + length]).sample_packed(length, rng=4, start=i) for i in range(0, 60, length)
+    ]
+    np.testing.assert_array_equal(np.concatenate([np.unpackbits(b)[:length] for b in bits]), whole)

@@ -56,8 +56,8 @@ class Bernoulli(Distribution):
     """
 
     _scalar: float | None
-    _is_flat = True
-    """Whether p can be broadcast to any length."""
+    _is_number = True
+    """Whether p is a number, not an array of one."""
 
     def __init__(self, p: ArrayLike | None = None, *, logits: ArrayLike | None = None) -> None:
         if type(p) is float and logits is None and 0.0 <= p <= 1.0:  # first, and fast: the usual case
@@ -70,7 +70,7 @@ class Bernoulli(Distribution):
         _core.bernoulli_check(given, self._logits)
         self._given = given
         self._scalar = float(given.item()) if given.size == 1 else None
-        self._is_flat = given.ndim < 2
+        self._is_number = not given.ndim
 
     def __getattr__(self, name: str) -> Any:
         if name != "_given":
@@ -125,7 +125,8 @@ class Bernoulli(Distribution):
 
     def _parameter(self, shape: tuple[int, ...]) -> tuple[Any, int]:
         """The parameter for elements of that shape, and how many neighbours share one."""
-        if self._scalar is not None:
+        # An array of one element, as it is, is drawn like the arrays that it may be a piece of.
+        if self._scalar is not None and (self._is_number or shape != self._given.shape):
             return self._scalar, 1
         return self._array(shape)
 
@@ -193,7 +194,7 @@ class Bernoulli(Distribution):
             and out is None
             and type(start) is int
             and start == 0
-            and self._is_flat
+            and self._is_number
             and n_threads is None
         ):
             draws = np.empty(size, np.uint8)
