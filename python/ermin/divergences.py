@@ -410,8 +410,11 @@ _NATIVE = frozenset(np.dtype(code) for code in "?bhilqBHILQfd")
 
 
 def _operand(x: Distribution, name: str, axis: int) -> _Operand:
-    if type(x) is np.ndarray and x.dtype is _FLOAT64 and axis == -1 and x.ndim and x.flags.aligned:
-        return _Operand(x, x.ndim - 1, False, False, _TOLERANCES[8], name)
+    if type(x) is np.ndarray and axis == -1 and x.ndim and x.flags.aligned:
+        if x.dtype is _FLOAT64:
+            return _Operand(x, x.ndim - 1, False, False, _TOLERANCES[8], name)
+        if x.dtype is _FLOAT32:
+            return _Operand(x, x.ndim - 1, False, True, _TOLERANCES[4], name)
     axis = _arrays.whole(axis, "axis")
     logits = False
     if hasattr(x, "_event_arrays"):
@@ -439,9 +442,10 @@ def _operand(x: Distribution, name: str, axis: int) -> _Operand:
 
 def _broadcast(first: _Operand, second: _Operand | None) -> tuple[tuple[int, ...], int]:
     """(lengths of the axes in front, number of events)."""
-    *front, n_events = first.array.shape
-    if second is None:
-        return tuple(front), n_events
+    shape = first.array.shape
+    if second is None or shape == second.array.shape:
+        return shape[:-1], shape[-1]
+    *front, n_events = shape
     *other, n_others = second.array.shape
     if n_events != n_others:
         raise ValueError(
@@ -499,6 +503,8 @@ def _plan(
     zero: Zero, eps: float | None, base: float | None, validate: Validate, single: bool
 ) -> tuple[str, float, str, float]:
     """The options as the native module takes them, judged."""
+    if type(zero) is str and zero == "inf" and eps is None and base is None and validate is True:
+        return _DEFAULT
     if not (isinstance(zero, str) and zero in _ZEROS):
         raise ValueError(f"zero is {zero!r}, but must be one of {', '.join(map(repr, _ZEROS))}")
     known = isinstance(validate, (bool, np.bool_, str)) and validate in _VALIDATIONS
