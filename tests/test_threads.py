@@ -108,3 +108,31 @@ def test_the_environment_caps(name):
         text=True,
     )
     assert run.stdout.strip() == "0", run.stderr
+
+
+@pytest.mark.parametrize("call", ["trainer.step(X[:1], y[:1])", "pickle.dumps(trainer)"])
+def test_threads_that_share_a_trainer_wait_for_each_other(call):
+    # The main thread asks Python for signals during its steps: who waits for the trainer must let it.
+    program = f"""
+        import pickle, threading
+        import numpy as np
+        import ermin
+
+        X = np.random.default_rng(0).normal(size=(500_000, 20)).astype(np.float32)
+        y = X[:, :1].copy()
+        trainer = ermin.Trainer(ermin.MLP([20, 50, 1], rng=0))
+        done = threading.Event()
+
+        def other():
+            while not done.wait(0.001):
+                {call}
+
+        thread = threading.Thread(target=other, daemon=True)
+        thread.start()
+        for _ in range(5):
+            trainer.step(X, y)
+        done.set()
+        thread.join()
+    """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], timeout=100, check=False)
+    assert run.returncode == 0

@@ -18,8 +18,9 @@ use crate::simd::Real;
 use numpy::{Element, PyArray1, PyUntypedArray};
 use pyo3::exceptions::{PyMemoryError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 use std::cell::{Cell, RefCell};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The value that a table of public names holds for `name`.
@@ -402,7 +403,7 @@ impl TrainerState {
             let numbers = [*beta_1, *beta_2, adaptation.scale, adaptation.least, adaptation.waited];
             (array(first), array(second), numbers, *steps, memory.epochs)
         }
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.lock(py) {
             Remembered::F32(memory, _) => of(py, memory),
             Remembered::F64(memory, _) => of(py, memory),
         }
@@ -424,6 +425,12 @@ impl TrainerState {
 }
 
 impl TrainerState {
+    /// What is remembered, for one thread at a time. Who waits for it lets Python go on: the one who has it may be
+    /// waiting for Python, to ask for signals.
+    fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Remembered> {
+        self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn advance_as<T: Trained>(
         &self,
         shape: &mlp::Shape,
@@ -438,12 +445,13 @@ impl TrainerState {
         let one_block = !epoch && data.len() <= MOST_ROWS;
         let long = !one_block || data.len() * parameters.len() > 100_000;
         let dtype = "the network's dtype is not the trainer's";
+        let mut remembered = self.lock(py);
+        let remembered = &mut *remembered;
         let sums = interruptible(py, long, |stop| {
             if check {
                 data.check::<T>(shape, settings.loss, TRAINING, stop)?;
             }
-            let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some((memory, worker)) = T::recall(&mut remembered) else { return Ok(None) };
+            let Some((memory, worker)) = T::recall(remembered) else { return Ok(None) };
             if one_block {
                 if worker.as_ref().is_none_or(|worker| worker.capacity() < data.len()) {
                     *worker = Some(Worker::new(shape, &settings.regularization, data.len(), data.len())?);
