@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
+from ermin.history import History
 from ermin.plots import plot_coin, plot_fit, plot_learning_curve, plot_predictions, plot_reliability
-from ermin.training import History
 
 
 def history(loss, validation_loss=None, best=2):
@@ -116,7 +116,7 @@ import matplotlib
 before = matplotlib.rcParams.copy()
 import numpy as np
 from ermin.plots import plot_fit
-from ermin.training import History
+from ermin.history import History
 loss = np.array([3.0, 2.0])
 figure = plot_fit(History(loss, loss, loss, loss, 2, "epochs"), [0, 1], [[0.75, 0.25], [0.25, 0.75]])
 figure.savefig("/dev/null", format="png")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ermin.divergences import cross_entropy, empirical_risk, entropy, kl_divergence
     from ermin.estimates import Estimate, monte_carlo
     from ermin.files import load
+    from ermin.history import EpochState, History
     from ermin.layers import (
         Activation,
         CategoryEmbedding,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
         InverseScaling,
         OneCycle,
     )
-    from ermin.training import EpochState, History, Trainer, fit
+    from ermin.training import Trainer, fit
 
 __all__ = [
     "MLP",
@@ -109,6 +110,7 @@ _HOMES = {
     "estimates": ("Estimate", "monte_carlo"),
     "divergences": ("cross_entropy", "empirical_risk", "entropy", "kl_divergence"),
     "files": ("load",),
+    "history": ("EpochState", "History"),
     "layers": (
         "Activation",
         "CategoryEmbedding",
@@ -139,7 +141,7 @@ _HOMES = {
         "InverseScaling",
         "OneCycle",
     ),
-    "training": ("EpochState", "History", "Trainer", "fit"),
+    "training": ("Trainer", "fit"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from ermin.history import History
     from ermin.tabular import TableModel
-    from ermin.training import History
 
 EPOCHS, ROWS_VISITED, FEWEST_EPOCHS = 500, 30_000_000, 20
 """By default an epoch is one of at most 500, and of fewer (not below 20) where they would visit more rows than this."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ermin._arrays import check_number
-from ermin.perceptron import Perceptron, elementwise, is_stochastic
+from ermin.distributions import evaluate
+from ermin.perceptron import Perceptron, is_stochastic
 
 # Last, so that a missing scikit-learn is told of by ermin.perceptron.
 from sklearn.base import ClassifierMixin  # isort: skip
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from ermin.history import EpochState
     from ermin.samples import Sample
-    from ermin.training import EpochState
 
 __all__ = ["MLPClassifier"]
 
@@ -558,7 +559,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
         """
         if self._is_binary():
             logits = self._outputs(X, logits=True)
-            return elementwise("sigmoid", np.concatenate([-logits, logits], axis=1))
+            return evaluate("sigmoid", np.concatenate([-logits, logits], axis=1))
         return self._outputs(X, logits=False)
 
     @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]  # scikit-learn has no types
@@ -578,9 +579,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]  # sciki
         if self._is_binary():
             logits = np.concatenate([-logits, logits], axis=1)
         if self.out_activation_ == "logistic":
-            return -elementwise("softplus", -logits)
+            return -evaluate("softplus", -logits)
         behind = logits - logits.max(axis=1, keepdims=True)
-        return behind - elementwise("ln", elementwise("exp", behind).sum(axis=1, keepdims=True))
+        return behind - evaluate("ln", evaluate("exp", behind).sum(axis=1, keepdims=True))
 
     def _is_binary(self) -> bool:
         check_is_fitted(self)

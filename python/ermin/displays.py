@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from ermin.cross_validation import EpochRisk
+    from ermin.history import History
     from ermin.metrics import ReliabilityCurve
-    from ermin.training import History
 
 __all__ = ["CoinDisplay", "LearningCurveDisplay", "ReliabilityDisplay"]
 
@@ -116,7 +116,7 @@ class LearningCurveDisplay:
         -------
         LearningCurveDisplay
         """
-        from ermin.training import History
+        from ermin.history import History
 
         n_epochs = len(risk.mean)
         nothing = np.full(n_epochs, math.nan)

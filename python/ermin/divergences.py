@@ -377,10 +377,7 @@ def _of_rows(
     if dtype is not _FLOAT64 and dtype is not _FLOAT32:
         return None
     single = dtype is _FLOAT32
-    if zero == "inf" and validate is True and base is None and eps is None:
-        plan = _DEFAULT
-    else:
-        plan = _plan(zero, eps, base, validate, single)
+    plan = _plan(zero, eps, base, validate, single)
     row = _core.divergence_of_rows(quantity, p, q, plan)
     return None if row is None else _scalar(row, single, None)
 

@@ -19,11 +19,11 @@ except ImportError:
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from ermin import _arrays, _core, estimator_files, files, solvers
+from ermin import _arrays, estimator_files, files, solvers
+from ermin.history import History
 from ermin.network import MLP
 from ermin.samples import Sample, hold_back
 from ermin.solvers import Judged, Problem, Steps
-from ermin.training import History
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,14 +41,6 @@ _BY_EPOCHS = ("dropout", "label_smoothing", "mixup_alpha", "weight_decay", "call
 """What L-BFGS knows nothing of."""
 _ROWS_BY_DEFAULT = 200
 """Rows in a batch where nothing else is said."""
-
-
-def elementwise(function: str, x: NDArray[Any]) -> NDArray[Any]:
-    """A function of the native module, number by number: the same bits on every machine."""
-    x = np.ascontiguousarray(x)
-    out = np.empty_like(x)
-    _core.evaluate(function, x, out)
-    return out
 
 
 def is_stochastic(estimator: Perceptron) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
 
-    from ermin.training import History
+    from ermin.history import History
 
 __all__ = ["plot_coin", "plot_fit", "plot_learning_curve", "plot_predictions", "plot_reliability"]
 

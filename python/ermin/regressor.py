@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ermin import losses
+from ermin.distributions import evaluate
 from ermin.losses import Huber, Quantile
-from ermin.perceptron import Perceptron, elementwise, is_stochastic
+from ermin.perceptron import Perceptron, is_stochastic
 from ermin.solvers import Judged
 
 # Last, so that a missing scikit-learn is told of by ermin.perceptron.
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from ermin.history import EpochState
     from ermin.network import Table
     from ermin.samples import Sample
-    from ermin.training import EpochState
 
 __all__ = ["MLPRegressor"]
 
@@ -241,7 +242,7 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]  # scikit-
         y = (targets if numbers is None else targets[numbers]).astype(np.float64)
         weights = np.ones(len(targets)) if weights is None else weights
         weights = weights if numbers is None else weights[numbers]
-        terms = np.where(y > 0, y * elementwise("ln", np.where(y > 0, y, 1.0)) - y, 0.0)
+        terms = np.where(y > 0, y * evaluate("ln", np.where(y > 0, y, 1.0)) - y, 0.0)
         return Judged(table, constant=float((weights * terms.sum(axis=1)).sum() / weights.sum()))
 
     def _default_score(self, sample: Sample) -> float:
@@ -277,5 +278,5 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]  # scikit-
             return self._of_outputs(outputs)
         if self.loss != "gaussian_nll":
             raise ValueError(f"return_std=True needs loss 'gaussian_nll', but loss is {self.loss!r}")
-        deviation = elementwise("exp", outputs[:, self.n_outputs_ :] * outputs.dtype.type(0.5))
+        deviation = evaluate("exp", outputs[:, self.n_outputs_ :] * outputs.dtype.type(0.5))
         return self._of_outputs(outputs), self._of_outputs(deviation)

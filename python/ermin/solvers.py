@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ermin import _core, schedules
-from ermin.training import EpochState
+from ermin.history import EpochState
 
 if TYPE_CHECKING:
     from collections.abc import Callable

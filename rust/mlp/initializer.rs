@@ -221,12 +221,9 @@ fn look<T: Real>(data: &Data, n_columns: usize, chosen: &mut Sequence) -> Result
             };
         }
     }
-    let n = numbers.len();
-    let mut columns: Vec<T> = zeros(n * n_columns)?;
-    data.x.gather(&numbers, &mut columns, n);
-    let mut rows: Vec<T> = zeros(n * n_columns)?;
-    for (i, element) in rows.iter_mut().enumerate() {
-        *element = columns[i % n_columns * n + i / n_columns];
+    let mut rows: Vec<T> = zeros(numbers.len() * n_columns)?;
+    for (row, number) in rows.chunks_mut(n_columns).zip(numbers) {
+        data.x.gather(&[number], row, 1);
     }
     Ok(rows)
 }
